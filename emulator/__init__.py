@@ -1,0 +1,1 @@
+"""The running system: store, sections, conversion, queues, services and the asyncio transport."""

@@ -1,0 +1,152 @@
+"""Build number → set of named defects, as data.
+
+A build is the file version of Store.exe: the hotfix level (KB Q278518). Sources of the ranges: Q274403 (A),
+Q279798 (B), Q295969 (C); A lock-order defect changes nothing but the *order* in which a path enters its
+sections (`Build.order`); no line of code asks "am I buggy?".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SECTION_IMAIL = "imail"
+SECTION_DIRECTORY = "directory"
+SECTION_GATEWAY = "gateway"
+
+SECTION_RANKS: dict[str, int] = {SECTION_IMAIL: 1, SECTION_DIRECTORY: 2, SECTION_GATEWAY: 3}
+"""The global lock order: a section may be entered only while no section of higher rank is held."""
+
+ORDERS: dict[str, tuple[str, ...]] = {
+    "inbound": (SECTION_IMAIL, SECTION_DIRECTORY),
+    "outbound": (SECTION_IMAIL, SECTION_DIRECTORY),
+    "notification": (SECTION_IMAIL, SECTION_DIRECTORY),
+    "report": (SECTION_IMAIL, SECTION_GATEWAY),
+    "gateway": (SECTION_IMAIL, SECTION_GATEWAY),
+}
+"""The patched order of each path through the conversion stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One defect of the real system: where it is documented, in which builds, and what it changes."""
+
+    name: str
+    kb: str
+    title: str
+    first: tuple[int, int]
+    fixed: tuple[int, int]
+    """Builds with first <= (major, minor) < fixed have the defect: the last two numbers of 5.5.major.minor."""
+    orders: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Paths that enter their sections in another order."""
+
+
+DEFECTS: tuple[Defect, ...] = (
+    Defect(
+        "A",
+        "Q274403",
+        "the directory-notification thread and a conversion enter the two sections in opposite order",
+        (2653, 7),
+        (2653, 19),
+        (("notification", (SECTION_DIRECTORY, SECTION_IMAIL)),),
+    ),
+    Defect(
+        "B",
+        "Q279798",
+        "inbound and outbound conversion enter the two sections in opposite order",
+        (2650, 0),
+        (2654, 29),
+        (("outbound", (SECTION_DIRECTORY, SECTION_IMAIL)),),
+    ),
+    Defect(
+        "C",
+        "Q295969",
+        "a delivery report and a gateway's conversion enter their two sections in opposite order",
+        (2650, 0),
+        (2654, 94),
+        (("report", (SECTION_GATEWAY, SECTION_IMAIL)),),
+    ),
+)
+
+SERVICE_PACKS: tuple[tuple[int, str], ...] = (
+    (1960, "5.5 (RTM)"),
+    (2232, "5.5 SP1"),
+    (2448, "5.5 SP2"),
+    (2650, "5.5 SP3"),
+    (2653, "5.5 SP4"),
+    (2654, "5.5 SP4 + hotfix"),
+    (2655, "5.5 SP4 + roll-up"),
+)
+
+KNOWN_BUILDS: tuple[str, ...] = (
+    "5.5.1960.6",
+    "5.5.2232.9",
+    "5.5.2448.8",
+    "5.5.2650.24",
+    "5.5.2653.7",
+    "5.5.2653.18",
+    "5.5.2653.23",
+    "5.5.2654.28",
+    "5.5.2654.29",
+    "5.5.2654.93",
+    "5.5.2654.94",
+    "5.5.2655.37",
+)
+"""Builds worth a row in the matrix; any number in between may be named too."""
+
+DEFECTIVE_BUILD = "5.5.2653.23"
+PATCHED_BUILD = "5.5.2654.29"
+
+
+class UnknownBuild(ValueError):
+    """The text is not a build of Exchange 5.5 or a name of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One level of Store.exe and the defects it has."""
+
+    number: str
+    service_pack: str
+    defects: frozenset[str]
+
+    def order(self, path: str) -> tuple[str, ...]:
+        """The sections of a path through the conversion stage, in the order in which this build enters them."""
+        order = ORDERS[path]
+        for defect in DEFECTS:
+            if defect.name in self.defects:
+                order = dict(defect.orders).get(path, order)
+        return order
+
+
+_ALIASES = {
+    "rtm": "5.5.1960.6",
+    "sp1": "5.5.2232.9",
+    "sp2": "5.5.2448.8",
+    "sp3": "5.5.2650.24",
+    "sp4": DEFECTIVE_BUILD,
+    "patched": PATCHED_BUILD,
+    "q279798": PATCHED_BUILD,
+    "q295969": "5.5.2654.94",
+    "latest": "5.5.2655.37",
+}
+
+
+def find_build(text: str, *, with_defects: frozenset[str] = frozenset()) -> Build:
+    """The build named `5.5.MAJOR.MINOR`, `MAJOR.MINOR` or an alias (`sp3`, `sp4`, `patched`, `latest`).
+
+    `with_defects` adds defects by name, whatever the number says. Raises UnknownBuild with the fix in its text.
+    """
+    wanted = _ALIASES.get(text.strip().lower(), text.strip())
+    parts = wanted.removeprefix("5.5.").split(".")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) <= 5 for part in parts):
+        raise UnknownBuild(f"unknown build {text!r}: name one like 5.5.2653.23, or sp3, sp4, patched, latest")
+    major, minor = int(parts[0]), int(parts[1])
+    packs = [name for first, name in SERVICE_PACKS if major >= first]
+    if not packs or major > 2700:
+        raise UnknownBuild(f"unknown build {text!r}: Exchange 5.5 builds run from 5.5.1960.0 (RTM) to 5.5.2700.0")
+    unknown = with_defects - {defect.name for defect in DEFECTS}
+    if unknown:
+        known = ", ".join(defect.name for defect in DEFECTS)
+        raise UnknownBuild(f"unknown defect {sorted(unknown)[0]!r}: known are {known}")
+    own = {defect.name for defect in DEFECTS if defect.first <= (major, minor) < defect.fixed}
+    return Build(f"5.5.{major}.{minor}", packs[-1], frozenset(own | with_defects))

@@ -1,0 +1,174 @@
+"""Changes of the store as values: what a backend makes durable and what it gives back at start.
+
+`Store` decides a change, hands it to its backend, and applies it to the index in memory once the backend says that it
+is durable. The records name rows by number, so that a backend needs to know nothing of the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .content import Content
+    from .properties import PropertyMessage
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxMade:
+    """A user's mailbox, without folders."""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxDeleted:
+    """A mailbox and all its folders are gone."""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSaved:
+    """A folder is new, or something about it (not its messages) has changed. `mailbox` is None for a newsgroup."""
+
+    folder_id: int
+    mailbox: str | None
+    name: str
+    uid_validity: int
+    uid_next: int
+    highest_modseq: int
+    first_recent_uid: int
+    selectable: bool
+    special_use: str
+    created: float
+    description: str
+    posting: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDeleted:
+    """A folder and its messages are gone."""
+
+    folder_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionsSet:
+    """The subscribed names of a mailbox, all of them."""
+
+    mailbox: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A message is new in a folder."""
+
+    folder_id: int
+    uid: int
+    modseq: int
+    flags: frozenset[str]
+    internal_date: float
+    zone_minutes: int
+    save_date: float
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsSet:
+    """Messages of a folder have these flags now."""
+
+    folder_id: int
+    modseq: int
+    flags: tuple[tuple[int, frozenset[str]], ...]
+    """(UID, flags) of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expunged:
+    """Messages of a folder are gone."""
+
+    folder_id: int
+    modseq: int
+    uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolDone:
+    """The spool file was delivered: if it is found again after a crash, it must not be delivered once more."""
+
+    spool_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolForgotten:
+    """The spool file is gone for good; its name need not be remembered."""
+
+    spool_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationSet:
+    """Something kept for a mailbox or the server by name: METADATA, ACL, quota, an account's stored password."""
+
+    scope: str
+    """`server`, `mailbox:NAME` or `folder:ID`."""
+    key: str
+    value: bytes | None
+    """None: removed."""
+
+
+Change = (
+    MailboxMade
+    | MailboxDeleted
+    | FolderSaved
+    | FolderDeleted
+    | SubscriptionsSet
+    | Appended
+    | FlagsSet
+    | Expunged
+    | SpoolDone
+    | SpoolForgotten
+    | AnnotationSet
+)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What a backend had kept, as the changes that make it, in an order that works."""
+
+    changes: list[Change] = field(default_factory=list)
+
+
+class Backend(Protocol):
+    """Where changes are kept."""
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        """Keep the changes, all or none, after all that were handed over earlier. Returns when they are durable.
+
+        Raises protocols.ports.Unavailable: then none of them was kept.
+        """
+        ...
+
+    async def read(self, content: Content) -> PropertyMessage:
+        """The property message of a content. Raises Unavailable, NoSuchMessage."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class MemoryBackend:
+    """Keeps nothing beyond the process; contents hold their own message."""
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        """Nothing to do: what is in memory is all there is."""
+
+    async def read(self, content: Content) -> PropertyMessage:
+        message = content.message
+        assert message is not None, "without a durable backend every content has its message"
+        return message
+
+    async def close(self) -> None:
+        """Nothing to do."""

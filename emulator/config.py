@@ -1,0 +1,153 @@
+"""The settings of a running system: one frozen object, checked once, with every limit in it.
+
+A flag `--smtp-port` of the command line, the variable `MAILJAM_SMTP_PORT` and the field `smtp_port` are the same thing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from protocols.settings import FrontEndSettings, Limits
+
+from .builds import PATCHED_BUILD, Build, find_build
+from .scheduling import Preemption
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the text is one line that names the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user who may log in."""
+
+    name: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be chosen about one server. Ports: 0 is chosen by the kernel, None is not served."""
+
+    build: str = PATCHED_BUILD
+    defects: frozenset[str] = frozenset()
+    """Named defects that are switched on whatever the build says."""
+    host: str = "127.0.0.1"
+    smtp_port: int | None = 0
+    pop3_port: int | None = 0
+    imap_port: int | None = 0
+    nntp_port: int | None = 0
+    smtps_port: int | None = None
+    pop3s_port: int | None = None
+    imaps_port: int | None = None
+    nntps_port: int | None = None
+    lmtp_port: int | None = None
+    lmtp_socket: Path | None = None
+    http_port: int | None = None
+    accounts: tuple[Account, ...] = ()
+    groups: tuple[str, ...] = ()
+    """Newsgroups made at start."""
+    load: tuple[Path, ...] = ()
+    """Folders of .eml files put into mailboxes at start."""
+    data: Path | None = None
+    """Where the durable store and the spool live; None: memory, nothing survives."""
+    strict_users: bool = False
+    """Whether only configured accounts exist: no mailbox is made on delivery or at login."""
+    domains: tuple[str, ...] = ()
+    """Domains that are ours; empty: all of them."""
+    smarthost: str = ""
+    """`HOST:PORT` that takes mail for other domains; empty: it is delivered locally, nothing leaves the machine."""
+    default_folders: tuple[tuple[str, str], ...] = (
+        ("Drafts", "\\Drafts"),
+        ("Sent", "\\Sent"),
+        ("Trash", "\\Trash"),
+        ("Junk", "\\Junk"),
+    )
+    """Folders of a new mailbox beside INBOX, with their special use (RFC 6154)."""
+    front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
+    preemption: Preemption = field(default_factory=Preemption)
+
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls: bool = True
+    """Whether STARTTLS is offered; without files a certificate authority of our own makes a certificate."""
+
+    inbound_threads: int = 4
+    """Workers that convert what is in `In` (the Internet Mail Service's inbound threads)."""
+    inbound_queue_messages_max: int = 10_000
+    """Messages in `In`; above it SMTP answers 452."""
+    inbound_queue_bytes_max: int = 1 << 30
+    conversion_attempts_max: int = 3
+    """A message whose conversion fails this often goes to BAD."""
+    outbound_cache_bytes_max: int = 256 << 20
+    """Converted messages kept for repeated reads."""
+    derived_cache_messages_max: int = 200_000
+    """Messages for which computed values (ENVELOPE and the like) are kept."""
+    mailbox_bytes_max: int = 0
+    """Quota of a mailbox; 0: none."""
+    mailboxes_max: int = 100_000
+    folders_per_mailbox_max: int = 10_000
+    messages_per_folder_max: int = 10_000_000
+    vanished_remembered_max: int = 100_000
+    """Expunged UIDs remembered for each folder (QRESYNC)."""
+    connections_max: int = 20_000
+    """Open connections of all protocols together."""
+    connections_per_address_max: int = 20_000
+    """Open connections from one address. (Loopback tests open many; lower it when listening beyond loopback.)"""
+    receive_buffer_bytes_max: int = 1 << 20
+    """Octets received and not yet consumed before reading from the peer pauses."""
+    send_buffer_bytes_max: int = 1 << 20
+    """Octets written and not yet taken by the peer before the session waits."""
+    tls_handshake_seconds_max: float = 30.0
+    stop_seconds_max: float = 10.0
+    """After this long in `stop pending` a stop is reported as hung (it goes on waiting)."""
+
+    def find_build(self) -> Build:
+        """The build and its defects. Raises UnknownBuild."""
+        return find_build(self.build, with_defects=self.defects)
+
+
+def default_hostname() -> str:
+    """A name fit for greetings and trace fields: this host's, reduced to what RFC 5321 calls a domain."""
+    name = socket.gethostname().strip(".")
+    return name if name and name.isascii() and all(c.isalnum() or c in ".-" for c in name) else "localhost"
+
+
+def parse_account(text: str) -> Account:
+    """`NAME:PASSWORD`. Raises SettingsError."""
+    name, colon, password = text.partition(":")
+    if not colon or not name or not password:
+        raise SettingsError(f"--user {text!r}: write NAME:PASSWORD, as in --user alice:secret")
+    if any(ord(character) < 32 for character in text):
+        raise SettingsError("--user: control characters are not allowed in names and passwords")
+    return Account(name, password)
+
+
+def limits_with(settings: Settings, **changes: Any) -> Settings:
+    """The same settings with some limits of the front-ends changed."""
+    front_end = settings.front_end
+    return replace(settings, front_end=replace(front_end, limits=replace(front_end.limits, **changes)))
+
+
+def front_end_with(settings: Settings, **changes: Any) -> Settings:
+    """The same settings with some of the front-ends' own changed."""
+    return replace(settings, front_end=replace(settings.front_end, **changes))
+
+
+def environment_defaults(names: Mapping[str, str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Values of `MAILJAM_*` variables for the given flags: {destination: flag} → {destination: text}."""
+    environment = os.environ if environment is None else environment
+    found = {}
+    for destination in names:
+        value = environment.get(f"MAILJAM_{destination.upper()}")
+        if value is not None:
+            found[destination] = value
+    return found
+
+
+LIMIT_NAMES: frozenset[str] = frozenset(item.name for item in fields(Limits))

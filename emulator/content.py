@@ -1,0 +1,38 @@
+"""The content of a message: one object for all its copies, found by digest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .properties import PropertyMessage
+
+
+def digest_of(octets: bytes) -> bytes:
+    """The name of a content: BLAKE2b, 20 octets."""
+    return hashlib.blake2b(octets, digest_size=20).digest()
+
+
+class Content:
+    """Octets that went in and come out again, octet for octet."""
+
+    __slots__ = ("derived", "digest", "message", "message_id", "references", "size")
+
+    def __init__(
+        self, digest: bytes, size: int, message: PropertyMessage | None = None, message_id: bytes = b""
+    ) -> None:
+        self.digest = digest
+        self.size = size
+        """Octets of the message as MIME (RFC822.SIZE)."""
+        self.message = message
+        """The property message where it is in memory; a durable backend may drop and reload it."""
+        self.message_id = message_id
+        """The Message-ID with its angle brackets, b"" where there is none: newsgroups find articles by it."""
+        self.derived: dict[str, Any] = {}
+        """What front-ends computed from the octets (`imap.envelope`); may be dropped at any time."""
+        self.references = 0
+        """How many messages have this content; at 0 it is forgotten."""
+
+    def __repr__(self) -> str:
+        return f"<Content {self.digest.hex()[:8]} {self.size} octets>"

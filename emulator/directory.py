@@ -1,0 +1,186 @@
+"""Who there is: accounts, addresses, lists. The directory service (MSExchangeDS) of the emulated system.
+
+Reading it takes no critical section. The conversion stage works from its own serialized copy, which the
+directory-notification thread rebuilds after changes (KB Q268357, Q274403).
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from protocols.ports import NoSuchMailbox
+
+from .events import Bus, DirectoryChanged
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .store import Mailbox, Store
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Local part (unquoted) and lower-case domain of an address; the domain is empty when there is none."""
+    local, at, domain = address.rpartition("@")
+    if not at:
+        local, domain = address, ""
+    if len(local) > 1 and local.startswith('"') and local.endswith('"'):
+        local = local[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    return local, domain.lower().rstrip(".")
+
+
+class Directory:
+    """Accounts and how addresses and logins find mailboxes.
+
+    A mailbox is known by its name: an account's name, or the address it was made for. A recipient `alice@example.com`
+    finds the account of that whole name, else the account `alice`, else the mailbox made earlier for that address, else
+    one is made (unless `strict_users`). A login finds a mailbox in the same manner; `alice` also finds the only
+    mailbox whose local part is `alice`.
+    """
+
+    def __init__(self, settings: Settings, store: Store, bus: Bus) -> None:
+        self._settings = settings
+        self._store = store
+        self._bus = bus
+        self._passwords: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
+        self._lists: dict[str, tuple[str, ...]] = {}
+        self._by_local: dict[str, set[str]] = {}
+        self.serial = 0
+        """Counts changes; the conversion stage's copy carries the serial it was built from."""
+        for name in store.mailboxes:
+            self._index(name)
+        for account in settings.accounts:
+            self._passwords[self.canonical(account.name)] = account.password
+
+    # --- administration -----------------------------------------------------------------------------------------------
+
+    async def add_user(self, name: str, password: str) -> Mailbox:
+        """Make an account (or change its password) and its mailbox."""
+        key = self.canonical(name)
+        self._passwords[key] = password
+        mailbox = await self._make(key)
+        self.changed(f"user {key}")
+        return mailbox
+
+    def add_token(self, token: str, user: str) -> None:
+        """Let a bearer token stand for a user (XOAUTH2, OAUTHBEARER)."""
+        self._tokens[token] = self.canonical(user)
+
+    def add_list(self, address: str, members: tuple[str, ...]) -> None:
+        """A distribution list: mail to it goes to its members; EXPN shows them."""
+        self._lists[self.canonical(address)] = members
+        self.changed(f"list {address}")
+
+    def members(self, address: str) -> tuple[str, ...] | None:
+        """The members of a distribution list, or None."""
+        return self._lists.get(self.canonical(address))
+
+    def changed(self, what: str) -> None:
+        """Tell the directory-notification thread that something was modified."""
+        self.serial += 1
+        self._bus.publish(DirectoryChanged(what))
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """All accounts that have a password."""
+        return tuple(self._passwords)
+
+    # --- finding mailboxes --------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def canonical(name: str) -> str:
+        """Names compare without regard to case and Unicode form of width."""
+        return name.strip().casefold()
+
+    def find(self, address: str) -> str | None:
+        """The name of the mailbox that `address` (or a login name) reaches now, or None."""
+        whole = self.canonical(address)
+        mailboxes = self._store.mailboxes
+        if whole in self._passwords or whole in mailboxes:
+            return whole
+        local, domain = split_address(whole)
+        if domain:
+            # sub-addressing (RFC 5233): alice+tag reaches alice
+            for candidate in (local, f"{local.partition('+')[0]}@{domain}", local.partition("+")[0]):
+                if candidate and (candidate in self._passwords or candidate in mailboxes):
+                    return candidate
+            return None
+        candidates = self._by_local.get(local, ())
+        return next(iter(candidates)) if len(candidates) == 1 else None
+
+    def is_local(self, address: str) -> bool:
+        """Whether mail for the address stays here: always, unless `domains` or a smart host say otherwise."""
+        _, domain = split_address(address)
+        ours = self._settings.domains
+        if not domain or domain == "localhost" or domain in ours or domain == self._settings.front_end.hostname.lower():
+            return True
+        if not ours and not self._settings.smarthost:
+            return True
+        return self.find(address) is not None or not self._settings.smarthost
+
+    def check_recipient(self, address: str) -> None:
+        """Raises NoSuchMailbox when mail for `address` would not be delivered."""
+        if self.members(address) is not None or self.find(address) is not None:
+            return
+        if self._settings.strict_users:
+            raise NoSuchMailbox(f"no mailbox for {address} here")
+        if len(self._store.mailboxes) >= self._settings.mailboxes_max:
+            raise NoSuchMailbox("no more mailboxes can be made here")
+
+    async def recipient(self, address: str) -> Mailbox:
+        """The mailbox to deliver to; made when the settings say so. Raises NoSuchMailbox."""
+        name = self.find(address)
+        if name is None:
+            self.check_recipient(address)
+            name = self.canonical(address)
+        return await self._make(name)
+
+    async def _make(self, name: str) -> Mailbox:
+        mailbox = self._store.mailboxes.get(name)
+        if mailbox is None:
+            mailbox = await self._store.create_mailbox(name)
+            self._index(name)
+        return mailbox
+
+    def _index(self, name: str) -> None:
+        self._by_local.setdefault(split_address(name)[0], set()).add(name)
+
+    # --- logging in ---------------------------------------------------------------------------------------------------
+
+    def authenticate(self, user: str, password: str) -> str | None:
+        """The canonical name when the password is right.
+
+        An account has its password. A mailbox that was only made by a delivery has none and opens to any password, and
+        where no account is configured anybody may log in: unless `strict_users`. Compared in constant time.
+        """
+        name = self.find(user)
+        known = self._passwords.get(name) if name is not None else None
+        if known is not None:
+            right = hmac.compare_digest(known.encode(), password.encode("utf-8", "surrogateescape"))
+            return name if right else None
+        hmac.compare_digest(b"x" * 16, password.encode("utf-8", "surrogateescape"))
+        if self._settings.strict_users or not password or not user:
+            return None
+        if name is not None:
+            return name
+        return self.canonical(user) if not self._passwords else None
+
+    def secret(self, user: str) -> str | None:
+        """The plain password of an account, for mechanisms that need it on the server's side."""
+        name = self.find(user)
+        return self._passwords.get(name) if name is not None else None
+
+    def token_user(self, token: str) -> str | None:
+        """The user for whom a bearer token was issued."""
+        found = None
+        for known, user in self._tokens.items():
+            if hmac.compare_digest(known.encode(), token.encode("utf-8", "surrogateescape")):
+                found = user
+        return found
+
+    async def login(self, user: str) -> Mailbox:
+        """The mailbox of an authenticated user. Raises NoSuchMailbox when it may not be made."""
+        name = self.find(user) or self.canonical(user)
+        if name not in self._store.mailboxes and self._settings.strict_users and name not in self._passwords:
+            raise NoSuchMailbox(f"{user} has no mailbox here")
+        return await self._make(name)

@@ -1,0 +1,177 @@
+"""How coroutines wait and who wakes them: the scheduler and the clock behind everything that blocks in mailjam.
+
+`CriticalSection`, queues and workers block only through a `Scheduler`. On asyncio that is `AsyncioScheduler`; under the
+explorer it is one that hands every wait and every preemption point to a search. This is the only file of the emulator
+(transport and server apart) that knows asyncio's tasks and futures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from protocols.actor import Actor, current_actor
+from protocols.ports import Handle
+
+
+class Waiter(Protocol):
+    """A one-shot event: `await` it until `wake` was called (before or after)."""
+
+    def wake(self) -> None: ...
+    def __await__(self) -> Generator[Any, Any, None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A named place at which an actor can lose the processor.
+
+    `name` is stable (`inbound.imail.held`): gates, schedules, reports and tests use it. `kind` says what comes next
+    (`acquire`, `release`, `read`, `write`, `stage`) on which `target` (`section:imail`, `folder:12`): the footprint by
+    which the explorer decides which steps commute.
+    """
+
+    name: str
+    kind: str = "stage"
+    target: str = ""
+
+
+PointHook = Callable[[Actor, Point], Awaitable[None] | None]
+
+
+class Scheduler(Protocol):
+    """All that may suspend a coroutine of the emulator."""
+
+    def waiter(self) -> Waiter: ...
+
+    def reach(self, point: Point) -> Awaitable[None]:
+        """Arrive at a preemption point."""
+        ...
+
+    def now(self) -> float:
+        """Monotonic seconds, for held-since and waiting-since."""
+        ...
+
+    def spawn(self, actor: Actor, coroutine: Coroutine[Any, Any, None]) -> Any:
+        """Start an actor's coroutine; the task is kept until it ends."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Preemption:
+    """How often an actor loses the processor at a point, when no gate says otherwise.
+
+    A Windows NT thread could be preempted anywhere; a coroutine only where it awaits. At each point the actor yields
+    with probability `1 / one_in`, drawn from a generator with `seed` (None: from the operating system). It is the same
+    for every build: what differs between builds is the order of the sections alone.
+    """
+
+    one_in: int = 4
+    seed: int | None = None
+
+
+class _AsyncioWaiter:
+    __slots__ = ("_future",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._future: asyncio.Future[None] = loop.create_future()
+
+    def wake(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._future.__await__()
+
+
+class _Ready:
+    """An awaitable that does not suspend: one object for all points that are passed without losing the processor."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return
+        yield
+
+
+_READY = _Ready()
+
+
+class AsyncioScheduler:
+    """The scheduler of a running server."""
+
+    def __init__(self, preemption: Preemption | None = None) -> None:
+        self.preemption = preemption or Preemption()
+        # Not for secrets: a seeded draw decides at which points actors yield.
+        self._random = random.Random(self.preemption.seed)  # noqa: S311
+        self.hook: PointHook | None = None
+        """Called at every point with the current actor; what it returns is awaited. Gates set it."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.failures: list[tuple[str, BaseException]] = []
+        """Actors that ended by an exception: a defect of ours, kept for reports and tests (at most 100)."""
+
+    def waiter(self) -> Waiter:
+        return _AsyncioWaiter(asyncio.get_running_loop())
+
+    def reach(self, point: Point) -> Awaitable[None]:
+        if self.hook is not None:
+            awaitable = self.hook(current_actor.get(), point)
+            if awaitable is not None:
+                return awaitable
+        if self.preemption.one_in and self._random.random() * self.preemption.one_in < 1:
+            return asyncio.sleep(0)
+        return _READY
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def spawn(self, actor: Actor, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(_as_actor(actor, coroutine), name=actor.name)
+        actor.stack_of = task
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            error = task.exception()
+            if error is not None and len(self.failures) < 100:
+                self.failures.append((task.get_name(), error))
+
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[None]]:
+        """All actors' tasks that have not ended."""
+        return frozenset(self._tasks)
+
+    async def cancel_all(self) -> None:
+        """End every actor now, the jammed ones too. Sections are released on the way out."""
+        while self._tasks:
+            tasks = tuple(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=5)
+
+
+async def _as_actor(actor: Actor, coroutine: Coroutine[Any, Any, None]) -> None:
+    current_actor.set(actor)
+    await coroutine
+
+
+class AsyncioClock:
+    """Real time."""
+
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Handle:
+        return asyncio.get_running_loop().call_later(seconds, callback)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

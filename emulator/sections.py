@@ -1,0 +1,242 @@
+"""Critical sections: named, ranked, owned; and the wait-for graph that they make.
+
+Modelled on Windows NT's CRITICAL_SECTION: the owner may enter again, waiters are served in order of arrival, nothing
+times out. A wrong order is possible (that is the product) and always recorded. Nothing here breaks a deadlock: the
+graph is only looked at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from protocols.actor import Actor, current_actor
+
+from .events import Bus, OrderViolated, SectionBlocked
+from .scheduling import Point, Scheduler, Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class NotOwner(RuntimeError):
+    """A section was left by an actor that does not own it: a defect of the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One edge of the wait-for graph: `waiter` wants `section`, which `owner` holds."""
+
+    waiter: Actor
+    section: CriticalSection
+    owner: Actor
+
+    def __str__(self) -> str:
+        return f"{self.waiter} waits for {self.section.name}, held by {self.owner}"
+
+
+class CriticalSection:
+    """Mutual exclusion between actors, re-entrant for its owner."""
+
+    __slots__ = (
+        "_bus",
+        "_scheduler",
+        "_waiters",
+        "contended",
+        "depth",
+        "entered",
+        "held_since",
+        "name",
+        "owner",
+        "purpose",
+        "rank",
+    )
+
+    def __init__(self, name: str, rank: int, scheduler: Scheduler, bus: Bus, *, purpose: str = "") -> None:
+        self.name = name
+        self.rank = rank
+        self.purpose = purpose
+        self.owner: Actor | None = None
+        self.depth = 0
+        self.held_since = 0.0
+        """Monotonic seconds (`Scheduler.now`); meaningful while there is an owner."""
+        self.entered = 0
+        self.contended = 0
+        self._scheduler = scheduler
+        self._bus = bus
+        self._waiters: deque[tuple[Actor, Waiter]] = deque()
+
+    @property
+    def waiters(self) -> tuple[Actor, ...]:
+        """Who waits, in order of arrival."""
+        return tuple(actor for actor, _ in self._waiters)
+
+    async def enter(self) -> None:
+        """Wait until the current actor owns the section.
+
+        A cancelled wait leaves no trace; one that was granted the section as it was cancelled passes it on.
+        """
+        actor = current_actor.get()
+        if self.owner is actor:
+            self.depth += 1
+            return
+        self._record_order(actor)
+        if self.owner is None:
+            self._grant(actor)
+            return
+        waiter = self._scheduler.waiter()
+        entry = (actor, waiter)
+        self._waiters.append(entry)
+        self.contended += 1
+        actor.waiting_for, actor.waiting_since = self, self._scheduler.now()
+        if self._bus.wanted(SectionBlocked):
+            self._bus.publish(SectionBlocked(actor, self))
+        try:
+            await waiter
+        except BaseException:
+            if self.owner is actor:
+                self.leave()
+            else:
+                self._waiters.remove(entry)
+            raise
+        finally:
+            actor.waiting_for = None
+
+    def leave(self) -> None:
+        """Give the section up; the longest waiting actor owns it from this moment.
+
+        Raises NotOwner for anybody but the owner.
+        """
+        owner = self.owner
+        if owner is None or owner is not current_actor.get():
+            raise NotOwner(f"{current_actor.get()} leaves {self.name}, which {owner or 'nobody'} owns")
+        if self.depth > 1:
+            self.depth -= 1
+            return
+        owner.holding.remove(self)
+        self.owner = None
+        if self._waiters:
+            actor, waiter = self._waiters.popleft()
+            self._grant(actor)
+            waiter.wake()
+
+    def _grant(self, actor: Actor) -> None:
+        self.owner = actor
+        self.depth = 1
+        self.entered += 1
+        self.held_since = self._scheduler.now()
+        actor.holding.append(self)
+
+    def _record_order(self, actor: Actor) -> None:
+        for held in actor.holding:
+            if held.rank > self.rank:
+                self._bus.publish(OrderViolated(actor, held.name, self.name))
+                return
+
+    def __repr__(self) -> str:
+        return f"<CriticalSection {self.name} owner={self.owner} waiters={len(self._waiters)}>"
+
+
+class Sections:
+    """All critical sections of one information store, and the graph of who waits for whom."""
+
+    def __init__(self, scheduler: Scheduler, bus: Bus, ranks: dict[str, int], purposes: dict[str, str]) -> None:
+        self._scheduler = scheduler
+        self._points: dict[tuple[str, str], tuple[Point, Point, Point]] = {}
+        self._sections = {
+            name: CriticalSection(name, rank, scheduler, bus, purpose=purposes.get(name, ""))
+            for name, rank in ranks.items()
+        }
+        self.violations: Counter[tuple[str, str, str]] = Counter()
+        """How often (kind of actor, held, wanted) broke the global order."""
+        bus.on(OrderViolated, self._count_violation)
+
+    def _count_violation(self, event: OrderViolated) -> None:
+        self.violations[event.actor.kind, event.held, event.wanted] += 1
+
+    def __getitem__(self, name: str) -> CriticalSection:
+        return self._sections[name]
+
+    def __iter__(self) -> Iterator[CriticalSection]:
+        return iter(self._sections.values())
+
+    @asynccontextmanager
+    async def path(self, path: str, order: Sequence[str]) -> AsyncIterator[None]:
+        """Hold the named sections, entered in the given order, left in the opposite one.
+
+        Before each entry stands the point `PATH.SECTION.wanted`, after it `PATH.SECTION.held`, before each leaving
+        `PATH.SECTION.leaving`.
+        """
+        reach = self._scheduler.reach
+        entered: list[tuple[CriticalSection, Point]] = []
+        try:
+            for name in order:
+                section = self._sections[name]
+                wanted, held, leaving = self._points_of(path, name)
+                await reach(wanted)
+                await section.enter()
+                entered.append((section, leaving))
+                await reach(held)
+            yield
+            for _section, leaving in reversed(entered):
+                await reach(leaving)
+                entered.pop()[0].leave()
+        finally:
+            while entered:  # an exception passed: nothing may suspend here
+                entered.pop()[0].leave()
+
+    def _points_of(self, path: str, name: str) -> tuple[Point, Point, Point]:
+        points = self._points.get((path, name))
+        if points is None:
+            target = f"section:{name}"
+            points = (
+                Point(f"{path}.{name}.wanted", "acquire", target),
+                Point(f"{path}.{name}.held", "stage", target),
+                Point(f"{path}.{name}.leaving", "release", target),
+            )
+            self._points[path, name] = points
+        return points
+
+    def waits(self) -> list[Wait]:
+        """All edges of the wait-for graph now."""
+        return [
+            Wait(actor, section, section.owner)
+            for section in self
+            if section.owner is not None
+            for actor in section.waiters
+        ]
+
+    def cycle_from(self, actor: Actor) -> list[Wait]:
+        """The cycle that `actor` is part of or waits behind: its edges in order, or an empty list.
+
+        Each actor waits for at most one section and each section has one owner, so following the chain is enough:
+        linear in the number of actors.
+        """
+        chain: list[Wait] = []
+        seen: dict[int, int] = {}
+        while True:
+            if id(actor) in seen:
+                return chain[seen[id(actor)] :]
+            section = actor.waiting_for
+            if section is None or section.owner is None:
+                return []
+            seen[id(actor)] = len(chain)
+            chain.append(Wait(actor, section, section.owner))
+            actor = section.owner
+
+    def cycles(self) -> list[list[Wait]]:
+        """Every cycle in the graph, each once."""
+        found: dict[frozenset[int], list[Wait]] = {}
+        for wait in self.waits():
+            cycle = self.cycle_from(wait.waiter)
+            if cycle:
+                found[frozenset(id(edge.waiter) for edge in cycle)] = cycle
+        return list(found.values())
+
+
+def describe_cycle(cycle: Iterable[Wait]) -> list[str]:
+    """One line for each edge of a cycle, for people."""
+    return [str(wait) for wait in cycle]

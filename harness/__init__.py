@@ -1,0 +1,1 @@
+"""What drives and watches the system: schedules, explorer, scenarios, watcher, reports, command line."""

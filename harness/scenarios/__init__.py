@@ -1,0 +1,1 @@
+"""The hangs of the Knowledge Base, a file each."""

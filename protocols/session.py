@@ -1,0 +1,229 @@
+"""The one control loop: input → command → handler → replies → one write per batch (POP3, IMAP4, NNTP).
+
+A subclass says how its commands are cut and how refusals read; the order of things stands here once. One task drives
+one session; `run` asserts that it is not entered twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, TypeVar
+
+from .actor import Actor, current_actor
+from .ports import Connection, ConnectionLost, DeadlinePassed, PortError, Services, SessionClosed, SessionOpened
+from .reader import InputTooLong
+from .registry import Command, Registry, SyntaxProblem
+from .reply import Reply
+
+S = TypeVar("S", bound="Session[Any]")
+
+Observer = Callable[["Session[Any]", str, Any], Any]
+
+
+class Session(Generic[S]):
+    """One dialogue with one peer."""
+
+    protocol: ClassVar[str] = "?"
+    commands: ClassVar[Registry[Any]]
+
+    def __init__(self, connection: Connection, services: Services, actor: Actor | None = None) -> None:
+        self.connection = connection
+        self.services = services
+        self.settings = services.settings
+        self.limits = services.settings.limits
+        self.actor = actor or Actor(self.protocol)
+        self.state: Any = None
+        self.closing = False
+        self.how_ended = ""
+        self.user = ""
+        self.command_count = 0
+        self.octets_sent = 0
+        self.bad_commands = 0
+        self.login_failures = 0
+        self._started = services.clock.monotonic()
+        self._out: list[bytes] = []
+        self._out_octets = 0
+        self._running = False
+
+    # --- what a front-end defines -------------------------------------------------------------------------------------
+
+    def greeting(self) -> Reply:
+        """What is said first."""
+        raise NotImplementedError
+
+    def next_input(self) -> Any:
+        """Cut the next command from the connection's buffer; None: not there whole. May raise InputTooLong."""
+        raise NotImplementedError
+
+    async def handle_input(self, item: Any) -> None:
+        """Do what `next_input` cut; most front-ends end in `execute`."""
+        raise NotImplementedError
+
+    def unknown_command(self, verb: bytes) -> Reply:
+        raise NotImplementedError
+
+    def wrong_state(self, command: Command[Any]) -> Reply:
+        raise NotImplementedError
+
+    def bad_syntax(self, command: Command[Any], problem: SyntaxProblem) -> Reply:
+        raise NotImplementedError
+
+    def failure(self, command: Command[Any], error: PortError) -> Reply:
+        """How an error of a port reads in this protocol."""
+        raise NotImplementedError
+
+    def too_long(self, problem: InputTooLong) -> Reply:
+        raise NotImplementedError
+
+    def farewell(self, why: str) -> Reply:
+        """What is said before the server closes of its own accord: `deadline`, `too many errors`, `shutdown`."""
+        return b""
+
+    def idle_seconds_max(self) -> float:
+        return self.limits.idle_seconds_max
+
+    async def on_attention(self) -> None:
+        """The session was poked, or woke between commands: a front-end may send what happened meanwhile."""
+
+    async def on_close(self) -> None:
+        """The dialogue is over, however it ended: give back locks and listeners. Must not raise."""
+
+    # --- output -------------------------------------------------------------------------------------------------------
+
+    def send(self, reply: Reply) -> None:
+        """Add a reply to the batch."""
+        if not reply:
+            return
+        if isinstance(reply, bytes):
+            self._out.append(reply)
+            self._out_octets += len(reply)
+        else:
+            self._out.extend(reply)
+            self._out_octets += sum(map(len, reply))
+
+    async def flush(self) -> None:
+        """Write the batch, in one piece, and wait until the peer has room for more."""
+        if self._out:
+            pieces, self._out = self._out, []
+            self.octets_sent += self._out_octets
+            self._out_octets = 0
+            self.connection.write(pieces)
+        await self.connection.drain()
+
+    async def flush_when_large(self) -> None:
+        """Write the batch if it has grown past `output_batch_bytes_max`: long replies call this as they go."""
+        if self._out_octets > self.limits.output_batch_bytes_max:
+            await self.flush()
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Drive the dialogue to its end."""
+        assert not self._running, "a session is driven by one task"
+        self._running = True
+        token = current_actor.set(self.actor)
+        events = self.services.events
+        events.publish(SessionOpened(self.protocol, self.actor, self.connection.peer))
+        try:
+            self.send(self.greeting())
+            await self._loop()
+        except DeadlinePassed:
+            self.how_ended = "deadline"
+            self.send(self.farewell("deadline"))
+            self._write_rest()
+        except ConnectionLost:
+            self.how_ended = self.how_ended or "peer vanished"
+        finally:
+            await self.on_close()
+            self.connection.close()
+            current_actor.reset(token)
+            seconds = self.services.clock.monotonic() - self._started
+            events.publish(
+                SessionClosed(
+                    self.protocol,
+                    self.actor,
+                    self.connection.peer,
+                    seconds,
+                    self.command_count,
+                    self.octets_sent,
+                    self.how_ended or "closed",
+                )
+            )
+
+    async def _loop(self) -> None:
+        connection = self.connection
+        while not self.closing:
+            try:
+                item = self.next_input()
+            except InputTooLong as problem:
+                self.send(self.too_long(problem))
+                self.count_bad_command()
+                continue
+            if item is not None:
+                self.command_count += 1
+                await self.handle_input(item)
+                if self._out_octets > self.limits.output_batch_bytes_max:
+                    await self.flush()
+                continue
+            await self.on_attention()
+            await self.flush()
+            if self.closing:
+                break
+            if not await connection.more(self.seconds_to_wait()):
+                self.how_ended = "peer closed"
+                break
+        await self.flush()
+
+    def seconds_to_wait(self) -> float:
+        """How long the peer may say nothing: before login a total budget, afterwards the idle limit."""
+        idle = self.idle_seconds_max()
+        if self.user:
+            return idle
+        left = self.limits.unauthenticated_seconds_max - (self.services.clock.monotonic() - self._started)
+        return max(0.0, min(idle, left))
+
+    def _write_rest(self) -> None:
+        if self._out:
+            self.connection.write(self._out)
+            self._out = []
+
+    async def execute(self, verb: bytes, rest: bytes) -> None:
+        """Run one command of the form `VERB arguments`: the one place where verb, state and syntax are checked."""
+        command = self.commands.find(verb)
+        if command is None or (command.capability and command.capability in self.settings.capabilities_hidden):
+            self.send(self.unknown_command(verb))
+            self.count_bad_command()
+            return
+        if self.state not in command.states:
+            self.send(self.wrong_state(command))
+            self.count_bad_command()
+            return
+        try:
+            arguments = command.syntax(rest)
+        except SyntaxProblem as problem:
+            self.send(self.bad_syntax(command, problem))
+            self.count_bad_command()
+            return
+        self.bad_commands = 0
+        self.actor.doing = command.verb
+        try:
+            self.send(await command.handler(self, arguments))
+        except SyntaxProblem as problem:
+            self.send(self.bad_syntax(command, problem))
+        except PortError as error:
+            self.send(self.failure(command, error))
+        finally:
+            self.actor.doing = ""
+
+    def count_bad_command(self) -> None:
+        """Close on a peer that makes `bad_commands_max` mistakes in a row."""
+        self.bad_commands += 1
+        if self.bad_commands >= self.limits.bad_commands_max:
+            self.send(self.farewell("too many errors"))
+            self.how_ended = "too many errors"
+            self.closing = True
+
+    def end(self, how: str) -> None:
+        """Close after the replies that are in the batch."""
+        self.how_ended = how
+        self.closing = True
