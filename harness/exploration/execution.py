@@ -56,7 +56,8 @@ class Blocked:
 class Outcome:
     """How an execution ended: `kind` is "done", "jam", "failed" (an actor raised) or "cut" (the step limit).
 
-    `order` has the index of the actor of each step (an index into `names`), `operations` what that step was.
+    `order` has the index of the actor of each step (an index into `names`), `operations` what that step was, `started`
+    the actors' indices in the order in which this execution started them.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class Outcome:
     error: BaseException | None = None
     state: Hashable = None
     results: dict[str, Any] = field(default_factory=dict)
+    started: list[int] = field(default_factory=list)
 
     @property
     def context_switches(self) -> int:
@@ -99,6 +101,8 @@ class Execution:
         "performed",
         "results",
         "sends",
+        "spawned",
+        "started",
         "steps",
         "touched",
     )
@@ -116,6 +120,8 @@ class Execution:
         self.results: dict[int, Any] = {}
         self.counters: dict[int, int] = {}
         self.touched: list[Access] = []
+        self.spawned: list[int] = []
+        self.started: list[int] = []
         self.order: list[int] = []
         self.performed: list[Op] = []
         self.current = -1
@@ -133,6 +139,8 @@ class Execution:
             self.steps.append(0)
         if self.coroutines[index] is not None:
             raise ProgramError(f"two actors are named {actor.name!r}")
+        self.spawned.append(index)
+        self.started.append(index)
         coroutine = self.coroutines[index] = actor.coroutine
         if actor.context is None:
             self.sends[index] = coroutine.send
@@ -151,6 +159,7 @@ class Execution:
         op = self.pending[index]
         assert op is not None
         self.touched.clear()
+        self.spawned.clear()
         self.order.append(index)
         self.performed.append(op)
         self.steps[index] += 1
@@ -241,6 +250,7 @@ class Execution:
             self.error,
             self.observe() if self.observe is not None else None,
             {names[index]: value for index, value in self.results.items()},
+            self.started,
         )
 
     def close(self) -> None:
