@@ -7,6 +7,7 @@ plain test. Concrete classes: `emulator.transport.Connection`, `emulator.store.S
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -462,6 +463,10 @@ class Services:
     clock: Clock
     events: Events
     settings: FrontEndSettings = field(default_factory=FrontEndSettings)
+    random_octets: Callable[[int], bytes] = os.urandom
+    """So many unpredictable octets, for nonces and identifiers; the explorer and tests give fixed ones."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What the sessions of one front-end remember together (`nntp.history`): the key begins with the protocol's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Session(Generic[S]):
         self._out: list[bytes] = []
         self._out_octets = 0
         self._running = False
+        self.shutdown_requested = False
 
     # --- what a front-end defines -------------------------------------------------------------------------------------
 
@@ -115,6 +116,35 @@ class Session(Generic[S]):
         if self._out_octets > self.limits.output_batch_bytes_max:
             await self.flush()
 
+    # --- input inside a command --------------------------------------------------------------------------------------
+
+    async def _more_inside(self) -> None:
+        """Send what is there and wait for more of the command at hand. Raises ConnectionLost, DeadlinePassed."""
+        await self.flush()
+        if self.shutdown_requested:
+            self.send(self.farewell("shutdown"))
+            self._write_rest()
+            self.how_ended = "shutdown"
+            raise ConnectionLost
+        if not await self.connection.more(self.seconds_to_wait()):
+            self.how_ended = "peer closed"
+            raise ConnectionLost
+
+    async def continuation_line(self, line_bytes_max: int) -> bytes:
+        """A further line of the command at hand, such as a SASL response; what was sent so far is flushed.
+
+        Raises InputTooLong, ConnectionLost, DeadlinePassed.
+        """
+        while (line := self.connection.buffer.line(line_bytes_max)) is None:
+            await self._more_inside()
+        return line
+
+    async def continuation_block(self, block_bytes_max: int) -> bytes:
+        """A dot-terminated block that belongs to the command at hand, unstuffed. Raises as `continuation_line` does."""
+        while (block := self.connection.buffer.dot_block(block_bytes_max)) is None:
+            await self._more_inside()
+        return block
+
     # --- the loop -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -153,6 +183,10 @@ class Session(Generic[S]):
     async def _loop(self) -> None:
         connection = self.connection
         while not self.closing:
+            if self.shutdown_requested:
+                self.send(self.farewell("shutdown"))
+                self.end("shutdown")
+                break
             try:
                 item = self.next_input()
             except InputTooLong as problem:
@@ -222,6 +256,11 @@ class Session(Generic[S]):
             self.send(self.farewell("too many errors"))
             self.how_ended = "too many errors"
             self.closing = True
+
+    def request_shutdown(self) -> None:
+        """The service stops: say goodbye when the command at hand is done, or now between commands."""
+        self.shutdown_requested = True
+        self.connection.poke()
 
     def end(self, how: str) -> None:
         """Close after the replies that are in the batch."""
