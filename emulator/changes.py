@@ -152,6 +152,10 @@ class Backend(Protocol):
         """
         ...
 
+    def remember_later(self, change: Change) -> None:
+        """Keep a change with the next commit that comes; nobody waits for it."""
+        ...
+
     async def read(self, content: Content) -> PropertyMessage:
         """The property message of a content. Raises Unavailable, NoSuchMessage."""
         ...
@@ -164,6 +168,9 @@ class MemoryBackend:
 
     async def commit(self, changes: Sequence[Change]) -> None:
         """Nothing to do: what is in memory is all there is."""
+
+    def remember_later(self, change: Change) -> None:
+        """Nothing to do."""
 
     async def read(self, content: Content) -> PropertyMessage:
         message = content.message

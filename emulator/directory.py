@@ -170,6 +170,11 @@ class Directory:
         name = self.find(user)
         return self._passwords.get(name) if name is not None else None
 
+    @property
+    def has_secrets(self) -> bool:
+        """Whether any account has a password."""
+        return bool(self._passwords)
+
     def token_user(self, token: str) -> str | None:
         """The user for whom a bearer token was issued."""
         found = None

@@ -474,6 +474,12 @@ class Store:
         if content.references <= 0:
             self._contents.pop(content.digest, None)
 
+    async def forget_spool_name(self, spool_name: str) -> None:
+        """The spool file is gone, so that its name need not be remembered. Not worth a sync of its own."""
+        if spool_name in self.spool_done:
+            self.spool_done.discard(spool_name)
+            self.backend.remember_later(changes.SpoolForgotten(spool_name))
+
     # --- the maildrop -------------------------------------------------------------------------------------------------
 
     def lock_maildrop(self, mailbox: Mailbox, owner: object) -> None:

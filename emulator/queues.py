@@ -1,0 +1,316 @@
+"""The queues of the Internet Mail Service and their workers (KB Q156063 section 3.2.11).
+
+*Inbound awaiting conversion* (files in `In`), *inbound awaiting delivery* (MTS-IN), *outbound awaiting conversion*
+(MTS-OUT) and *outbound awaiting delivery* (`Out`). This file has the inbound side (`protocols.ports.Submission`) and the
+directory-notification thread; `outbound.py` has the other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from protocols.actor import Actor, current_actor
+from protocols.ports import Clock, NoSuchMailbox, PortError, Rejected, Target, Unavailable
+
+from .events import Bus, DirectoryChanged, MessageAccepted, MessageBad, MessageDelivered
+from .scheduling import Scheduler, Waiter
+from .spool import BAD, IN, Envelope, Spool
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .converter import Converter
+    from .directory import Directory
+    from .store import Store
+
+T = TypeVar("T")
+
+
+class QueueClosed(Exception):
+    """Nothing more comes out of the queue: its service is stopping."""
+
+
+class WorkQueue(Generic[T]):
+    """First in, first out, for several workers; blocks only through the scheduler."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._items: deque[T] = deque()
+        self._idle: deque[Waiter] = deque()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T) -> None:
+        """Add an item; the caller bounds the queue."""
+        self._items.append(item)
+        self._wake_one()
+
+    async def get(self) -> T:
+        """The oldest item. Raises QueueClosed."""
+        while not self._items or self._closed:
+            if self._closed:
+                raise QueueClosed
+            waiter = self._scheduler.waiter()
+            self._idle.append(waiter)
+            try:
+                await waiter
+            except BaseException:
+                if waiter in self._idle:
+                    self._idle.remove(waiter)
+                else:
+                    self._wake_one()  # it was woken for an item that it will not take
+                raise
+        return self._items.popleft()
+
+    def close(self) -> None:
+        """Let the workers go home; items stay."""
+        self._closed = True
+        while self._idle:
+            self._idle.popleft().wake()
+
+    def open(self) -> None:
+        """Undo `close`."""
+        self._closed = False
+        for _ in range(len(self._items)):
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        if self._idle:
+            self._idle.popleft().wake()
+
+
+class InboundMail:
+    """SMTP's way in: spool, queue, workers, mailboxes. Fulfils `protocols.ports.Submission`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        scheduler: Scheduler,
+        clock: Clock,
+        bus: Bus,
+        spool: Spool,
+        store: Store,
+        directory: Directory,
+        converter: Converter,
+    ) -> None:
+        self._settings = settings
+        self._scheduler = scheduler
+        self._clock = clock
+        self._bus = bus
+        self._spool = spool
+        self._store = store
+        self._directory = directory
+        self._converter = converter
+        self.queue: WorkQueue[str] = WorkQueue(scheduler)
+        self._sizes: dict[str, int] = {}
+        """Octets of each message in `In`, waiting or in conversion."""
+        self._octets = 0
+        self._attempts: Counter[str] = Counter()
+        self._unsettled = 0
+        self._settled_waiters: list[Waiter] = []
+        self.workers: list[Any] = []
+        self.accepted_count = 0
+        self.delivered_count = 0
+        self.bad_count = 0
+
+    # --- protocols.ports.Submission -----------------------------------------------------------------------------------
+
+    async def submit(self, reverse_path: str, recipients: Sequence[str], octets: bytes, options: Any = None) -> str:
+        """Keep the message in `In` and queue it. Raises Unavailable at the queue's limit or when the spool fails."""
+        self._check_room(len(octets))
+        self._unsettled += 1
+        try:
+            envelope = Envelope(reverse_path, tuple(recipients), self._clock.time(), dict(options or {}))
+            name = await self._spool.write(IN, envelope, octets)
+        except BaseException:
+            self._settle()
+            raise
+        self._enqueue(name, len(octets))
+        self.accepted_count += 1
+        if self._bus.wanted(MessageAccepted):
+            self._bus.publish(MessageAccepted(name, reverse_path, envelope.recipients, len(octets)))
+        return name
+
+    def _check_room(self, octets: int) -> None:
+        settings = self._settings
+        if self._unsettled >= settings.inbound_queue_messages_max:
+            raise Unavailable(f"{self._unsettled} messages await conversion; try again later")
+        if self._octets + octets > settings.inbound_queue_bytes_max:
+            raise Unavailable("the inbound queue is full; try again later")
+
+    def check_recipient(self, address: str) -> None:
+        """Raises NoSuchMailbox, Unavailable."""
+        self._check_room(0)
+        self._directory.check_recipient(address)
+
+    # --- the queue ----------------------------------------------------------------------------------------------------
+
+    def _enqueue(self, name: str, size: int) -> None:
+        self._sizes[name] = size
+        self._octets += size
+        self.queue.put(name)
+
+    def _settle(self) -> None:
+        self._unsettled -= 1
+        if self._unsettled == 0:
+            waiters, self._settled_waiters = self._settled_waiters, []
+            for waiter in waiters:
+                waiter.wake()
+
+    async def recover(self) -> int:
+        """Queue what an earlier process left in `In`: how many. Files that were delivered already are removed."""
+        count = 0
+        for name, size in await self._spool.names(IN):
+            if name in self._store.spool_done:
+                await self._spool.remove(IN, name)
+                await self._store.forget_spool_name(name)
+                continue
+            self._unsettled += 1
+            self._enqueue(name, size)
+            count += 1
+        return count
+
+    @property
+    def awaiting_conversion(self) -> int:
+        """Messages in `In`: *Queued Inbound*, those in conversion included."""
+        return self._unsettled
+
+    async def settled(self) -> None:
+        """Wait until everything that was accepted is in a mailbox (or in BAD)."""
+        if self._unsettled:
+            waiter = self._scheduler.waiter()
+            self._settled_waiters.append(waiter)
+            await waiter
+
+    # --- the workers --------------------------------------------------------------------------------------------------
+
+    def start_workers(self) -> None:
+        """Start `inbound_threads` workers."""
+        self.queue.open()
+        self.workers = [
+            self._scheduler.spawn(actor, self._work(actor))
+            for actor in (Actor("inbound") for _ in range(self._settings.inbound_threads))
+        ]
+
+    async def _work(self, actor: Actor) -> None:
+        while True:
+            try:
+                name = await self.queue.get()
+            except QueueClosed:
+                return
+            actor.doing = name
+            await self._deliver(name)
+            actor.doing = ""
+
+    async def _deliver(self, name: str) -> None:
+        reverse_path = ""
+
+        async def read() -> tuple[Envelope, bytes]:
+            nonlocal reverse_path
+            envelope, octets = await self._spool.read(IN, name)
+            reverse_path = envelope.reverse_path
+            current_actor.get().doing = f"{name} from <{reverse_path}>"
+            return envelope, octets
+
+        try:
+            messages = await self._converter.deliver(name, read, self._targets, return_path)
+        except FileNotFoundError:
+            self._done(name)
+        except (Unavailable, OSError):
+            await self._try_again_or_give_up(name, "the store was not available")
+        except PortError as error:
+            await self._give_up(name, str(error))
+        except Exception as error:  # whatever a poison message does, the queue goes on (KB Q232279)
+            await self._try_again_or_give_up(name, f"conversion failed: {type(error).__name__}: {error}")
+        else:
+            await self._spool.remove(IN, name)
+            await self._store.forget_spool_name(name)
+            self.delivered_count += 1
+            self._done(name)
+            if self._bus.wanted(MessageDelivered):
+                folders = tuple(f"{m.folder.owner.name}/{m.folder.name}" for m in messages if m.folder.owner)
+                self._bus.publish(MessageDelivered(name, folders, tuple(messages)))
+
+    async def _targets(self, envelope: Envelope) -> list[Target]:
+        """The mailboxes of the recipients, each once. Raises Rejected when there is none."""
+        names: list[str] = []
+        for address in envelope.recipients:
+            names.extend(self._directory.members(address) or (address,))
+        targets: dict[int, Target] = {}
+        problem = "no recipient has a mailbox here"
+        for address in names:
+            try:
+                mailbox = await self._directory.recipient(address)
+            except NoSuchMailbox as error:
+                problem = str(error)
+                continue
+            quota = self._settings.mailbox_bytes_max
+            if quota and mailbox.size >= quota:
+                problem = f"mailbox {mailbox.name} is over its quota"
+                continue
+            targets[mailbox.inbox.folder_id] = Target(mailbox.inbox)
+        if not targets:
+            raise Rejected(problem)
+        return list(targets.values())
+
+    async def _try_again_or_give_up(self, name: str, reason: str) -> None:
+        self._attempts[name] += 1
+        if self._attempts[name] < self._settings.conversion_attempts_max:
+            self.queue.put(name)
+        else:
+            await self._give_up(name, reason)
+
+    async def _give_up(self, name: str, reason: str) -> None:
+        """To BAD, with the reason (event 4116)."""
+        try:
+            await self._spool.move(IN, name, BAD, reason)
+        except (OSError, Unavailable):  # it stays in `In` and is tried again after the next start
+            reason += " (and could not be moved to BAD: it stays in In)"
+        self.bad_count += 1
+        self._done(name)
+        self._bus.publish(MessageBad(name, reason))
+
+    def _done(self, name: str) -> None:
+        self._octets -= self._sizes.pop(name, 0)
+        self._attempts.pop(name, None)
+        self._settle()
+
+
+def return_path(envelope: Envelope) -> bytes:
+    """The field that final delivery prepends (RFC 5321 section 4.4)."""
+    return b"Return-Path: <" + envelope.reverse_path.encode("utf-8", "replace") + b">\r\n"
+
+
+class NotificationThread:
+    """FDsWaitTask: waits for directory changes and has the conversion stage rebuild its copy (KB Q268357)."""
+
+    def __init__(self, scheduler: Scheduler, bus: Bus, converter: Converter, directory: Directory) -> None:
+        self._scheduler = scheduler
+        self._converter = converter
+        self._directory = directory
+        self.queue: WorkQueue[str] = WorkQueue(scheduler)
+        self.rebuilt_count = 0
+        bus.on(DirectoryChanged, self._changed)
+
+    def _changed(self, event: DirectoryChanged) -> None:
+        if len(self.queue) < 1000:  # one rebuild serves any number of changes
+            self.queue.put(event.what)
+
+    def start(self) -> Any:
+        """Start the thread's actor."""
+        self.queue.open()
+        actor = Actor("notification")
+        return self._scheduler.spawn(actor, self._work(actor))
+
+    async def _work(self, actor: Actor) -> None:
+        while True:
+            try:
+                actor.doing = f"rebuild after: {await self.queue.get()}"
+            except QueueClosed:
+                return
+            await self._converter.notification(self._directory)
+            self.rebuilt_count += 1
+            actor.doing = ""

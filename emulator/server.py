@@ -1,0 +1,274 @@
+"""Assembly of a running system from settings: what `mailjam serve`, the tests and the scenarios start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from protocols.imap.session import ImapSession
+from protocols.nntp import NntpSession
+from protocols.smtp import smtp_factory
+
+from protocols.pop3 import Pop3Session
+from protocols.ports import Clock, Services
+from protocols.session import Session
+
+from .builds import SECTION_RANKS
+from .config import Settings, SettingsError
+from .converter import Converter
+from .directory import Directory
+from .events import Bus
+from .queues import InboundMail, NotificationThread
+from .scheduling import AsyncioClock, AsyncioScheduler
+from .sections import Sections
+from .service import Service, ServiceControl, State, Steps
+from .spool import DiskSpool, MemorySpool, Spool
+from .store import Store
+from .transport import Connection, FrontEnd
+
+SECTION_PURPOSES = {
+    "imail": "state of the IMAIL conversion",
+    "directory": "what derives from the directory: site addressing, SMTP domains, protocol objects",
+    "gateway": "table of gateways (EDK connectors) and their MTS folders",
+}
+
+IS, IMC = "MSExchangeIS", "MSExchangeIMC"
+LISTEN_BACKLOG = 1024
+
+
+class Server:
+    """One mailjam. `async with Server(settings) as server:` starts and stops it; ports are in `addresses`."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, scheduler: AsyncioScheduler | None = None
+    ) -> None:
+        """Raises UnknownBuild, SettingsError."""
+        build = settings.find_build()
+        self.settings = replace(settings, front_end=replace(settings.front_end, build=build.number))
+        self.build = build
+        self.clock: Clock = clock or AsyncioClock()
+        self.scheduler = scheduler or AsyncioScheduler(settings.preemption)
+        self.bus = Bus()
+        self.sections = Sections(self.scheduler, self.bus, SECTION_RANKS, SECTION_PURPOSES)
+        self.control = ServiceControl(self.scheduler, self.bus)
+        self.addresses: dict[str, tuple[str, int]] = {}
+        """(host, port) of each protocol that is served: `smtp`, `pop3`, `imap`, `nntp`, `smtps` and so on."""
+        self.front_ends: dict[str, FrontEnd] = {}
+        self._listeners: dict[str, list[asyncio.Server]] = {IS: [], IMC: []}
+        self._connections: Counter[str] = Counter()
+        self._connection_count = 0
+        self.tls_context: ssl.SSLContext | None = None
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store and start all services. Raises SettingsError with one line that names the fix."""
+        settings = self.settings
+        self.store = Store(settings, now=self.clock.time)
+        self.spool: Spool = MemorySpool()
+        if settings.data is not None:
+            disk = DiskSpool(settings.data)
+            disk.open()
+            self.spool = disk
+        self.directory = Directory(settings, self.store, self.bus)
+        self.converter = Converter(settings, self.build, self.sections, self.scheduler, self.store)
+        self.inbound = InboundMail(
+            settings,
+            self.scheduler,
+            self.clock,
+            self.bus,
+            self.spool,
+            self.store,
+            self.directory,
+            self.converter,
+        )
+        self.notification = NotificationThread(self.scheduler, self.bus, self.converter, self.directory)
+        self.services = Services(
+            self.store,
+            self.converter,
+            self.directory,
+            self.inbound,
+            self.clock,
+            self.bus,
+            self.settings.front_end,
+        )
+        for account in settings.accounts:
+            await self.directory.add_user(account.name, account.password)
+        for group in settings.groups:
+            if group not in self.store.newsgroups:
+                await self.store.create_newsgroup(group)
+        self._add_services()
+        try:
+            for name in self.control.services:
+                await self.control.start(name)
+        except BaseException:
+            await self.kill()
+            raise
+
+    def _add_services(self) -> None:
+        store_steps = Steps(self._start_store, self._stop_store, self._close_listeners_of(IS))
+        mail_steps = Steps(self._start_mail, self._stop_mail, self._close_listeners_of(IMC), self._open_mail_listeners)
+        self.control.add(Service(IS, "Microsoft Exchange Information Store", store_steps))
+        self.control.add(Service(IMC, "Microsoft Exchange Internet Mail Service", mail_steps, needs=(IS,)))
+
+    async def _start_store(self) -> None:
+        self.notification.start()
+        settings = self.settings
+        sessions: dict[str, tuple[Callable[..., Session[Any]], int | None, int | None]] = {
+            "pop3": (Pop3Session, settings.pop3_port, settings.pop3s_port),
+            "imap": (ImapSession, settings.imap_port, settings.imaps_port),
+            "nntp": (NntpSession, settings.nntp_port, settings.nntps_port),
+        }
+        for name, (session_class, port, tls_port) in sessions.items():
+            if port is None and tls_port is None:
+                continue
+            front_end = FrontEnd(
+                settings,
+                self.clock,
+                self.scheduler,
+                partial(self._session, session_class),
+                tls_context=self.tls_context,
+                admit=self._admit,
+                dismiss=self._dismiss,
+            )
+            self.front_ends[name] = front_end
+            if port is not None:
+                await self._listen(IS, name, front_end.protocol, port)
+            if tls_port is not None:
+                await self._listen(IS, f"{name}s", front_end.protocol, tls_port, tls=True)
+
+    def _session(self, session_class: Callable[..., Session[Any]], connection: Connection) -> Session[Any]:
+        return session_class(connection, self.services)
+
+    async def _stop_store(self) -> None:
+        await self._close_listeners(IS)
+        await asyncio.gather(*(front_end.stop() for front_end in self.front_ends.values()))
+        self.front_ends.clear()
+        self.notification.queue.close()
+        await self.store.backend.close()
+
+    async def _start_mail(self) -> None:
+        await self.inbound.recover()
+        self.inbound.start_workers()
+        await self._open_mail_listeners()
+
+    async def _open_mail_listeners(self) -> None:
+        settings = self.settings
+        if settings.smtp_port is not None:
+            await self._listen(
+                IMC, "smtp", smtp_factory(self.services, tls_context=self.tls_context), settings.smtp_port
+            )
+        if settings.smtps_port is not None:
+            factory = smtp_factory(self.services, implicit_tls=True)
+            await self._listen(IMC, "smtps", factory, settings.smtps_port, tls=True)
+
+    async def _stop_mail(self) -> None:
+        await self._close_listeners(IMC)
+        self.inbound.queue.close()
+        if self.inbound.workers:
+            await asyncio.wait(self.inbound.workers)
+
+    async def stop(self) -> None:
+        """Stop all services gracefully. Returns when everything is stopped: under a jam, never."""
+        await self.control.stop(IS)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """End everything now, as the end of the process would. What was acknowledged is in the spool or the store."""
+        for service in (IMC, IS):
+            await self._close_listeners(service)
+        for front_end in self.front_ends.values():
+            for connection in tuple(front_end.connections):
+                connection.abort()
+        await self.scheduler.cancel_all()
+        with contextlib.suppress(AttributeError):
+            await self.store.backend.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.sections.cycles():
+            await self.kill()
+        else:
+            await self.stop()
+
+    # --- listening ----------------------------------------------------------------------------------------------------
+
+    async def _listen(
+        self, service: str, name: str, factory: Callable[[], asyncio.BaseProtocol], port: int, *, tls: bool = False
+    ) -> None:
+        host = self.settings.host
+        if name in self.addresses:  # continue after a pause, or a second start: the port that clients know
+            port = self.addresses[name][1]
+        loop = asyncio.get_running_loop()
+        try:
+            listener = await loop.create_server(
+                factory, host, port, ssl=self.tls_context if tls else None, backlog=LISTEN_BACKLOG
+            )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                text = f"port {port} is in use: choose another with --{name}-port, or 0 for any free one"
+            elif error.errno == errno.EACCES:
+                text = f"port {port} needs privileges: choose one above 1023 with --{name}-port"
+            else:
+                text = f"cannot listen on {host} port {port} (--host, --{name}-port): {error.strerror or error}"
+            raise SettingsError(text) from error
+        self._listeners[service].append(listener)
+        address = listener.sockets[0].getsockname()
+        self.addresses[name] = (address[0], address[1])
+
+    async def _close_listeners(self, service: str) -> None:
+        listeners, self._listeners[service] = self._listeners[service], []
+        for listener in listeners:
+            listener.close()
+
+    def _close_listeners_of(self, service: str) -> Callable[[], Any]:
+        return lambda: self._close_listeners(service)
+
+    # --- admission ----------------------------------------------------------------------------------------------------
+
+    def _admit(self, connection: Connection) -> str | None:
+        """Why a connection is refused, or None."""
+        address = connection.peer_address
+        self._connections[address] += 1
+        self._connection_count += 1
+        if self._connection_count > self.settings.connections_max:
+            return "too many connections"
+        if self._connections[address] > self.settings.connections_per_address_max:
+            return "too many connections from your address"
+        return None
+
+    def _dismiss(self, connection: Connection) -> None:
+        if connection.peer_address not in self._connections:
+            return
+        self._connection_count -= 1
+        self._connections[connection.peer_address] -= 1
+        if self._connections[connection.peer_address] <= 0:
+            del self._connections[connection.peer_address]
+
+    # --- looking at it ------------------------------------------------------------------------------------------------
+
+    def queue_lengths(self) -> dict[str, int]:
+        """The four queues by the names of their counters (KB Q156063)."""
+        return {
+            "Queued Inbound": self.inbound.awaiting_conversion,
+            "Queued MTS-IN": 0,
+            "Queued MTS-OUT": 0,
+            "Queued Outbound": 0,
+        }
+
+    def states(self) -> dict[str, State]:
+        """The state of each service."""
+        return {service.name: service.state for service in self.control.services.values()}

@@ -1,0 +1,398 @@
+"""One asyncio connection class for POP3, IMAP4 and NNTP: octets in and out, back-pressure, deadlines, TLS, DEFLATE.
+
+The session (protocols.session) is driven by one task and pulls: `more` waits for octets, `drain` for room. The peer's
+EOF or reset never cancels that task, so a handler inside a critical section ends as it would have; it learns of the
+loss when it next reads or writes. asyncio sets TCP_NODELAY on every stream socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from protocols.actor import Actor
+from protocols.ports import Clock, ConnectionLost, DeadlinePassed, Handle
+from protocols.reader import Buffer
+from protocols.session import Session
+
+from .config import Settings
+from .scheduling import AsyncioScheduler
+
+INFLATE_STEP_OCTETS = 65536
+
+
+class Tap(Protocol):
+    """Sees the octets of a connection as the session does: behind TLS and DEFLATE. For transcripts."""
+
+    def received(self, octets: bytes) -> None: ...
+    def sent(self, octets: bytes) -> None: ...
+    def closed(self) -> None: ...
+
+
+class _Inflate:
+    """DEFLATE in both directions (RFC 4978): bounded on the way in, flushed at each write on the way out."""
+
+    def __init__(self) -> None:
+        self._in = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._out = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+
+    def inflate(self, octets: bytes) -> bytes:
+        """At most INFLATE_STEP_OCTETS of what `octets` and earlier input hold. Raises zlib.error on garbage."""
+        return self._in.decompress(self._in.unconsumed_tail + octets, INFLATE_STEP_OCTETS)
+
+    @property
+    def pending(self) -> bool:
+        """Whether `inflate(b"")` may give more."""
+        return bool(self._in.unconsumed_tail)
+
+    def deflate(self, octets: bytes) -> bytes:
+        return self._out.compress(octets) + self._out.flush(zlib.Z_SYNC_FLUSH)
+
+
+class Connection(asyncio.Protocol):
+    """One peer of a front-end. See `protocols.ports.Connection`, which this fulfils."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        tls_context: ssl.SSLContext | None = None,
+        made: Callable[[Connection], None],
+        lost: Callable[[Connection], None],
+    ) -> None:
+        self.buffer = Buffer(quirk_bare_lf=settings.front_end.quirk_bare_lf)
+        self.peer = ""
+        self.peer_address = ""
+        self.local = ""
+        self.session: Session[Any] | None = None
+        self.tap: Tap | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._settings = settings
+        self._clock = clock
+        self._tls_context = tls_context
+        self._made = made
+        self._lost_callback = lost
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._fresh = False
+        self._eof = False
+        self._lost = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self._deadline: float | None = None
+        self._timer: Handle | None = None
+        self._inflate: _Inflate | None = None
+        self._starting_tls = False
+
+    # --- called by asyncio --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self._starting_tls:
+            return
+        transport.set_write_buffer_limits(high=self._settings.send_buffer_bytes_max)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.peer_address = str(peer[0])
+            self.peer = f"[{peer[0]}]:{peer[1]}" if ":" in self.peer_address else f"{peer[0]}:{peer[1]}"
+        else:
+            self.peer = self.peer_address = "local"
+        self._made(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._starting_tls:
+            return  # plain octets behind STARTTLS: dropped (RFC 3207 section 4.2)
+        if self._inflate is not None:
+            if not self._take_deflated(data):
+                return
+        else:
+            if self.tap is not None:
+                self.tap.received(data)
+            self.buffer.feed(data)
+        self._fresh = True
+        if len(self.buffer) > self._settings.receive_buffer_bytes_max:
+            self._pause_reading()
+        self._wake()
+
+    def _take_deflated(self, data: bytes) -> bool:
+        assert self._inflate is not None
+        try:
+            octets = self._inflate.inflate(data)
+        except zlib.error:
+            self.abort()
+            return False
+        if self.tap is not None:
+            self.tap.received(octets)
+        self.buffer.feed(octets)
+        if self._inflate.pending:
+            self._pause_reading()
+        return True
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        self._wake()
+        return self._transport is not None and self._transport.get_extra_info("sslcontext") is None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._wake()
+        if self.tap is not None:
+            self.tap.closed()
+        self._lost_callback(self)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._wake()
+
+    # --- protocols.ports.Connection -----------------------------------------------------------------------------------
+
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is on now."""
+        return self._transport is not None and self._transport.get_extra_info("sslcontext") is not None
+
+    @property
+    def tls_available(self) -> bool:
+        """Whether STARTTLS can be offered now."""
+        return self._tls_context is not None and not self.tls and self._inflate is None
+
+    @property
+    def compressed(self) -> bool:
+        """Whether DEFLATE is on now."""
+        return self._inflate is not None
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Send the pieces in one write."""
+        if self._lost or self._transport is None or not pieces:
+            return
+        octets = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if self.tap is not None:
+            self.tap.sent(octets)
+        if self._inflate is not None:
+            octets = self._inflate.deflate(octets)
+        self._transport.write(octets)
+
+    async def drain(self) -> None:
+        """Raises ConnectionLost, and DeadlinePassed for a peer that does not read."""
+        if self._lost:
+            raise ConnectionLost
+        while self._writing_paused:
+            await self._wait(self._settings.front_end.limits.send_seconds_max)
+            if self._lost:
+                raise ConnectionLost
+
+    async def more(self, seconds_max: float | None) -> bool:
+        """See protocols.ports.Connection."""
+        if self._inflate is not None and self._inflate.pending:
+            self._take_deflated(b"")
+            self._fresh = False
+            return True
+        if self._reading_paused and not self._lost and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        if not self._fresh:
+            if self._eof:
+                return False
+            if self._lost:
+                raise ConnectionLost
+            await self._wait(seconds_max)
+            if not self._fresh and (self._eof or self._lost):
+                return False
+        self._fresh = False
+        return True
+
+    def poke(self) -> None:
+        """Make `more` return."""
+        self._fresh = True
+        self._wake()
+
+    async def start_tls(self) -> None:
+        """Become the server side of TLS. Raises ConnectionLost when the handshake fails or takes too long."""
+        assert self._transport is not None
+        assert self._tls_context is not None
+        self._starting_tls = True
+        self.buffer.clear()
+        self._fresh = False
+        try:
+            transport = await asyncio.get_running_loop().start_tls(
+                self._transport,
+                self,
+                self._tls_context,
+                server_side=True,
+                ssl_handshake_timeout=self._settings.tls_handshake_seconds_max,
+            )
+        except (OSError, ssl.SSLError) as error:
+            self._lost = True
+            raise ConnectionLost from error
+        finally:
+            self._starting_tls = False
+        if transport is None:  # closed while shaking hands
+            self._lost = True
+            raise ConnectionLost
+        self._transport = transport
+        transport.set_write_buffer_limits(high=self._settings.send_buffer_bytes_max)
+
+    def start_compression(self) -> None:
+        """See protocols.ports.Connection."""
+        rest = self.buffer.take_all()
+        self._inflate = _Inflate()
+        if rest:
+            self._take_deflated(rest)
+            self._fresh = True
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        """`tls-server-end-point` (RFC 5929) and, where Python can, `tls-exporter` (RFC 9266)."""
+        if self._transport is None:
+            return None
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return None
+        if kind == "tls-exporter":
+            export = getattr(tls, "export_keying_material", None)
+            return export(b"EXPORTER-Channel-Binding", 32, b"") if export is not None else None
+        if kind == "tls-server-end-point" and self._tls_context is not None:
+            certificate = getattr(self._tls_context, "mailjam_certificate_der", None)
+            return hashlib.sha256(certificate).digest() if certificate else None
+        return None
+
+    def close(self) -> None:
+        """Send what was written, then close."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now; what was written may be lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and self._transport is not None and not self._transport.is_closing():
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _wait(self, seconds_max: float | None) -> None:
+        """Until `_wake`. One timer serves all waits of a connection: it is moved only when it fires too early."""
+        assert self._waiter is None, "a connection is waited on by one task"
+        self._waiter = asyncio.get_running_loop().create_future()
+        if seconds_max is None:
+            self._deadline = None
+        else:
+            self._deadline = self._clock.monotonic() + seconds_max
+            if self._timer is None:
+                self._timer = self._clock.call_later(seconds_max, self._deadline_reached)
+            elif seconds_max < self._timer_left():
+                self._timer.cancel()
+                self._timer = self._clock.call_later(seconds_max, self._deadline_reached)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._deadline = None
+
+    def _timer_left(self) -> float:
+        when = getattr(self._timer, "when", None)
+        return when() - self._clock.monotonic() if callable(when) else 0.0
+
+    def _deadline_reached(self) -> None:
+        self._timer = None
+        if self._deadline is None or self._waiter is None or self._waiter.done():
+            return
+        left = self._deadline - self._clock.monotonic()
+        if left > 0.001:
+            self._timer = self._clock.call_later(left, self._deadline_reached)
+            return
+        self._waiter.set_exception(DeadlinePassed())
+
+
+class FrontEnd:
+    """A listening protocol: makes a session for each peer, counts them, ends them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        scheduler: AsyncioScheduler,
+        session_class: Callable[[Connection], Session[Any]],
+        *,
+        tls_context: ssl.SSLContext | None = None,
+        admit: Callable[[Connection], str | None] = lambda connection: None,
+        dismiss: Callable[[Connection], None] = lambda connection: None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._scheduler = scheduler
+        self._session_class = session_class
+        self._tls_context = tls_context
+        self._admit = admit
+        self._dismiss = dismiss
+        self.connections: set[Connection] = set()
+        self.closing = False
+
+    def protocol(self) -> Connection:
+        """The factory for `loop.create_server`."""
+        return Connection(
+            self._settings, self._clock, tls_context=self._tls_context, made=self._made, lost=self._connection_lost
+        )
+
+    def _made(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        session = self._session_class(connection)
+        refusal = self._admit(connection) or ("the service is stopping" if self.closing else None)
+        if refusal is not None:
+            connection.write([piece for piece in _pieces(session.farewell(refusal)) if piece])
+            connection.close()
+            return
+        connection.session = session
+        connection.task = self._scheduler.spawn(session.actor, self._drive(connection, session))
+
+    async def _drive(self, connection: Connection, session: Session[Any]) -> None:
+        try:
+            await session.run()
+        except BaseException:
+            connection.abort()
+            raise
+
+    def _connection_lost(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self._dismiss(connection)
+
+    async def stop(self) -> None:
+        """Refuse new peers, let each session say goodbye where it stands between commands, wait until all ended.
+
+        A session that is inside a command ends after it: if that never happens, neither does this.
+        """
+        self.closing = True
+        tasks = []
+        for connection in tuple(self.connections):
+            if connection.session is not None and connection.task is not None:
+                connection.session.request_shutdown()
+                tasks.append(connection.task)
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def actors(self) -> list[Actor]:
+        """The sessions that are open now."""
+        return [connection.session.actor for connection in self.connections if connection.session is not None]
+
+
+def _pieces(reply: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return (reply,) if isinstance(reply, bytes) else reply

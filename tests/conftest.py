@@ -1,0 +1,118 @@
+"""Fixtures of all tests: running servers on ports chosen by the kernel, the corpus, dialogues."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.config import Settings, front_end_with, limits_with, parse_account
+from emulator.server import Server
+from harness.dialogue import Case, run_case
+from protocols.ports import Target
+from protocols.settings import FrontEndSettings, Limits
+
+ROOT = Path(__file__).parent.parent
+CORPUS = ROOT.parent / "shared" / "corpus"
+DEFAULT = Settings(front_end=FrontEndSettings(hostname="mailjam.test"))
+
+StartServer = Callable[..., Awaitable[Server]]
+
+
+def corpus_files(*suffixes: str) -> list[Path]:
+    """The messages of the corpus (all but the TNEF streams), in a stable order; empty where it is absent."""
+    if not CORPUS.is_dir():
+        return []
+    return sorted(p for p in CORPUS.rglob("*") if p.is_file() and p.parent.name != "tnef" and p.name != "README.md")
+
+
+@pytest.fixture(scope="session")
+def corpus() -> list[tuple[str, bytes]]:
+    """(name, octets with CRLF line ends) of each message of the corpus."""
+    files = corpus_files()
+    if not files:
+        pytest.skip("the corpus is not here: put it at ../shared/corpus")
+    messages = []
+    for path in files:
+        octets = path.read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        messages.append((f"{path.parent.name}/{path.name}", octets))
+    return messages
+
+
+@pytest.fixture
+async def start_server() -> AsyncIterator[StartServer]:
+    """Start servers: `await start_server(users=["alice:secret"], groups=["misc.test"], build="sp4", pop3_port=None)`.
+
+    Keywords are fields of Settings; those of FrontEndSettings and Limits work too.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def start(users: list[str] | None = None, **fields: Any) -> Server:
+            settings = settings_with(DEFAULT, fields)
+            if users:
+                settings = settings_with(settings, {"accounts": tuple(map(parse_account, users))})
+            return await stack.enter_async_context(Server(settings))
+
+        yield start
+
+
+def settings_with(settings: Settings, fields: dict[str, Any]) -> Settings:
+    """Settings with fields changed, wherever they stand."""
+    from dataclasses import replace
+
+    for name, value in fields.items():
+        if name in Limits.__dataclass_fields__:
+            settings = limits_with(settings, **{name: value})
+        elif name in FrontEndSettings.__dataclass_fields__:
+            settings = front_end_with(settings, **{name: value})
+        else:
+            settings = replace(settings, **{name: value})
+    return settings
+
+
+def _typed(text: str) -> Any:
+    if text in ("true", "false", "none"):
+        return {"true": True, "false": False, "none": None}[text]
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+RunDialogue = Callable[[Case], Awaitable[None]]
+
+
+@pytest.fixture
+def dialogue(start_server: StartServer) -> RunDialogue:
+    """Run one case of a C:/S: file (see harness/dialogue.py) against a server of its own."""
+
+    async def run(case: Case) -> None:
+        protocol = next(key for key, value in case.needs if key in ("smtp", "pop3", "imap", "nntp", "lmtp"))
+        fields: dict[str, Any] = {"groups": tuple(case.values("group"))}
+        for value in case.values("set"):
+            name, _, text = value.partition(" ")
+            fields[name] = _typed(text.strip())
+        server = await start_server(users=case.values("user"), **fields)
+        for value in case.values("message"):
+            await put_message(server, value)
+        host, port = server.addresses[protocol]
+        await run_case(case, lambda: asyncio.open_connection(host, port))
+
+    return run
+
+
+async def put_message(server: Server, value: str) -> None:
+    """`alice`, `alice/Folder` or a newsgroup's name, and behind it the lines of a message."""
+    where, _, text = value.partition("\n")
+    octets = text.replace("\n", "\r\n").encode() + b"\r\n"
+    if where in server.store.newsgroups:
+        folder = server.store.newsgroups[where]
+    else:
+        user, _, name = where.partition("/")
+        mailbox = await server.directory.recipient(user)
+        folder = mailbox.folders.get(name or "INBOX") or await server.store.create_folder(mailbox, name)
+    await server.converter.put(octets, [Target(folder)])
