@@ -425,6 +425,11 @@ class Directory(Protocol):
         """The password itself where it is known in plain (CRAM-MD5, APOP, SCRAM need it), else None."""
         ...
 
+    @property
+    def has_secrets(self) -> bool:
+        """Whether passwords are known at all (SCRAM is offered only then)."""
+        ...
+
     def token_user(self, token: str) -> str | None:
         """The user for whom a bearer token was issued (XOAUTH2, OAUTHBEARER), else None."""
         ...
@@ -466,7 +471,7 @@ class Services:
     random_octets: Callable[[int], bytes] = os.urandom
     """So many unpredictable octets, for nonces and identifiers; the explorer and tests give fixed ones."""
     shared: dict[str, Any] = field(default_factory=dict)
-    """What the sessions of one front-end remember together (`nntp.history`): the key begins with the protocol's name."""
+    """What sessions of one front-end remember together (`nntp.history`); the key begins with the protocol's name."""
 
 
 @dataclass(frozen=True, slots=True)
