@@ -1,0 +1,164 @@
+"""Character sets by the names that mail gives them.
+
+An unknown name never fails: the octets are read as what they look like.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from functools import lru_cache
+
+_ALIASES = {
+    "ansi_x3.110-1983": "latin-1",
+    "ansi_x3.4-1968": "cp1252",
+    "ascii": "cp1252",
+    "us-ascii": "cp1252",
+    "iso-8859-1": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso_8859-1": "cp1252",
+    "latin1": "cp1252",
+    "latin-1": "cp1252",
+    "iso-8859-8-i": "iso8859_8",
+    "iso-8859-8-e": "iso8859_8",
+    "iso-8859-6-i": "iso8859_6",
+    "iso-8859-6-e": "iso8859_6",
+    "ks_c_5601-1987": "cp949",
+    "ks_c_5601": "cp949",
+    "ksc5601": "cp949",
+    "ks_c_5601-1989": "cp949",
+    "euc-kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "gb_2312-80": "gb18030",
+    "x-gbk": "gb18030",
+    "cn-gb": "gb18030",
+    "hz-gb-2312": "hz",
+    "big5": "big5hkscs",
+    "x-x-big5": "big5hkscs",
+    "cn-big5": "big5hkscs",
+    "shift_jis": "cp932",
+    "shift-jis": "cp932",
+    "sjis": "cp932",
+    "x-sjis": "cp932",
+    "ms_kanji": "cp932",
+    "windows-31j": "cp932",
+    "iso-2022-jp": "iso2022_jp_ext",
+    "x-euc-jp": "euc_jp",
+    "x-euc-tw": "big5hkscs",
+    "x-mac-roman": "mac_roman",
+    "macintosh": "mac_roman",
+    "x-macroman": "mac_roman",
+    "x-mac-ce": "mac_latin2",
+    "x-mac-centraleurroman": "mac_latin2",
+    "x-mac-cyrillic": "mac_cyrillic",
+    "x-mac-greek": "mac_greek",
+    "x-mac-turkish": "mac_turkish",
+    "x-unknown": "",
+    "unknown-8bit": "",
+    "unknown": "",
+    "default": "",
+    "binary": "latin-1",
+    "8bit": "",
+    "utf8mb4": "utf-8",
+    "unicode-1-1-utf-7": "utf-7",
+    "x-utf-8": "utf-8",
+    "unicode": "utf-16",
+    "tis-620": "cp874",
+    "windows-874": "cp874",
+    "x-viet-tcvn": "",
+    "ansi": "cp1252",
+    "x-ansi": "cp1252",
+    "x-user-defined": "cp1252",
+}
+_SHAPE = re.compile(r"[\w.:+-]{1,64}\Z", re.ASCII)
+_UTF8_MARK = codecs.BOM_UTF8
+# codecs that are no character sets, or whose cost is not linear in their input
+_REFUSED = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
+
+
+@lru_cache(maxsize=512)
+def codec_name(charset: str) -> str:
+    """Name of the Python codec for a MIME charset, or "" when there is none.
+
+    US-ASCII and ISO-8859-1 are read as windows-1252, and the East Asian sets as their vendors' supersets, as the WHATWG
+    Encoding standard does: for octets that the narrower set defines the result is the same.
+    """
+    name = charset.strip().strip("\"'").lower()
+    if not _SHAPE.match(name):
+        return ""
+    if name in _ALIASES:
+        return _ALIASES[name]
+    for candidate in (name, name.replace("windows-", "cp"), name.replace("cp-", "cp"), name.removeprefix("x-")):
+        try:
+            info = codecs.lookup(candidate)
+        except (LookupError, ValueError, UnicodeError):
+            continue
+        if getattr(info, "_is_text_encoding", True) and info.name not in _REFUSED:
+            return _ALIASES.get(info.name, info.name)
+    match = re.match(r"(?:iso[-_]?)?8859[-_]?([0-9]{1,2})(?:[-_:].*)?\Z", name)
+    if match:
+        try:
+            return _ALIASES.get(f"iso8859-{match[1]}", codecs.lookup(f"iso8859-{match[1]}").name)
+        except LookupError:
+            return ""
+    match = re.search(r"(?:cp|windows|win|ibm|ms)[-_]?([0-9]{3,5})\Z", name)
+    if match:
+        try:
+            return codecs.lookup(f"cp{match[1]}").name
+        except LookupError:
+            return ""
+    return ""
+
+
+def is_known(charset: str) -> bool:
+    """Whether the octets of this charset can be read by its name."""
+    return codec_name(charset) != ""
+
+
+def decode_text(octets: bytes, charset: str = "") -> str:
+    """Text of `octets`; never fails. Without a usable charset: UTF-8 if it is that, else windows-1252.
+
+    A declared charset that the octets contradict gives way to valid UTF-8, and else gets U+FFFD in the bad places.
+    """
+    if not charset:
+        return _guess(octets)
+    codec = codec_name(charset)
+    if codec in {"", "cp1252"}:
+        # "US-ASCII" and "ISO-8859-1" are what mailers write when they do not know
+        if octets.isascii():
+            return octets.decode("ascii")
+        if codec and charset.strip().lower() not in {"us-ascii", "ascii", "ansi_x3.4-1968"}:
+            return _windows_1252(octets)
+        return _guess(octets)
+    try:
+        return octets.decode(codec)
+    except (UnicodeError, ValueError, LookupError):
+        pass
+    if codec != "utf-8":
+        try:
+            return octets.decode("utf-8")
+        except UnicodeError:
+            pass
+    try:
+        return octets.decode(codec, "replace")
+    except (UnicodeError, ValueError, LookupError):
+        return octets.decode("latin-1")
+
+
+def _guess(octets: bytes) -> str:
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return _windows_1252(octets)
+
+
+_WINDOWS_1252 = "".join(bytes((octet,)).decode("cp1252", "replace") for octet in range(256))
+# the five holes of windows-1252 are the C1 controls of ISO-8859-1
+_WINDOWS_1252 = "".join(
+    chr(octet) if character == "\ufffd" else character for octet, character in enumerate(_WINDOWS_1252)
+)
+
+
+def _windows_1252(octets: bytes) -> str:
+    return codecs.charmap_decode(octets, "strict", _WINDOWS_1252)[0]
