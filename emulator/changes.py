@@ -1,12 +1,12 @@
-"""Changes of the store as values: what a backend makes durable and what it gives back at start.
+"""Changes of the store as values: what a backend makes durable, and what it gives back at start.
 
 `Store` decides a change, hands it to its backend, and applies it to the index in memory once the backend says that it
-is durable. The records name rows by number, so that a backend needs to know nothing of the index.
+is durable. The records name folders and messages by number, so that a backend needs to know nothing of the index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -77,6 +77,13 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentForgotten:
+    """No message has this content any more."""
+
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
 class FlagsSet:
     """Messages of a folder have these flags now."""
 
@@ -127,6 +134,7 @@ Change = (
     | FolderDeleted
     | SubscriptionsSet
     | Appended
+    | ContentForgotten
     | FlagsSet
     | Expunged
     | SpoolDone
@@ -135,42 +143,64 @@ Change = (
 )
 
 
+MessageRow = tuple[int, int, int, frozenset[str], float, int, float, int]
+"""(folder, UID, mod-sequence, flags, internal date, zone minutes, save date, row of the content)."""
+
+
 @dataclass(slots=True)
 class Loaded:
-    """What a backend had kept, as the changes that make it, in an order that works."""
+    """What a backend had kept."""
 
-    changes: list[Change] = field(default_factory=list)
+    mailboxes: list[str] = field(default_factory=list)
+    folders: list[FolderSaved] = field(default_factory=list)
+    subscriptions: list[SubscriptionsSet] = field(default_factory=list)
+    annotations: list[AnnotationSet] = field(default_factory=list)
+    spool_done: list[str] = field(default_factory=list)
+    contents: dict[int, Content] = field(default_factory=dict)
+    """By row."""
+    messages: Iterable[MessageRow] = ()
+    """Ascending by folder and UID."""
+    vanished: Iterable[tuple[int, int, int]] = ()
+    """(folder, mod-sequence, UID), ascending."""
+    last_folder_id: int = 0
+    """The largest that was ever given to a folder; none is used twice."""
+    last_uid_validity: int = 0
+
+
+Settle = Callable[[bool], None]
+"""Called once with whether the changes were kept: the store applies them to its index, or takes back what it drew."""
 
 
 class Backend(Protocol):
     """Where changes are kept."""
 
-    async def commit(self, changes: Sequence[Change]) -> None:
-        """Keep the changes, all or none, after all that were handed over earlier. Returns when they are durable.
+    async def commit(self, changes: Sequence[Change], settle: Settle) -> None:
+        """Keep the changes, all or none, after all that were handed over earlier; return when they are durable.
 
-        Raises protocols.ports.Unavailable: then none of them was kept.
+        They are handed over before the first suspension. `settle` is called on the event loop before this returns, in
+        the order of the calls, also when the caller is cancelled meanwhile: what was handed over cannot be recalled.
+        When one commit fails, those that were handed over before its failure was settled fail with it, because they may
+        build on it.
+
+        Raises protocols.ports.Unavailable: then nothing was kept.
         """
-        ...
-
-    def remember_later(self, change: Change) -> None:
-        """Keep a change with the next commit that comes; nobody waits for it."""
         ...
 
     async def read(self, content: Content) -> PropertyMessage:
         """The property message of a content. Raises Unavailable, NoSuchMessage."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End; all that was handed over is settled first. No harm when it is closed already."""
+        ...
 
 
 class MemoryBackend:
     """Keeps nothing beyond the process; contents hold their own message."""
 
-    async def commit(self, changes: Sequence[Change]) -> None:
-        """Nothing to do: what is in memory is all there is."""
-
-    def remember_later(self, change: Change) -> None:
-        """Nothing to do."""
+    async def commit(self, changes: Sequence[Change], settle: Settle) -> None:
+        """Nothing to keep: what is in memory is all there is."""
+        settle(True)
 
     async def read(self, content: Content) -> PropertyMessage:
         message = content.message

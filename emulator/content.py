@@ -17,7 +17,7 @@ def digest_of(octets: bytes) -> bytes:
 class Content:
     """Octets that went in and come out again, octet for octet."""
 
-    __slots__ = ("derived", "digest", "message", "message_id", "references", "size")
+    __slots__ = ("derived", "digest", "message", "message_id", "references", "row", "size")
 
     def __init__(
         self, digest: bytes, size: int, message: PropertyMessage | None = None, message_id: bytes = b""
@@ -32,7 +32,9 @@ class Content:
         self.derived: dict[str, Any] = {}
         """What front-ends computed from the octets (`imap.envelope`); may be dropped at any time."""
         self.references = 0
-        """How many messages have this content; at 0 it is forgotten."""
+        """How many messages have this content, those on their way to disk included; at 0 it is forgotten."""
+        self.row = 0
+        """Where a durable backend has it; 0: nowhere."""
 
     def __repr__(self) -> str:
         return f"<Content {self.digest.hex()[:8]} {self.size} octets>"

@@ -71,7 +71,7 @@ class Message:
 class Mailbox:
     """A user's folders by name, `/` between levels; INBOX always exists."""
 
-    __slots__ = ("folders", "locked_by", "name", "size", "subscriptions")
+    __slots__ = ("folders", "locked_by", "name", "size", "size_pending", "subscriptions")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -81,6 +81,8 @@ class Mailbox:
         """The POP3 session that has the maildrop (RFC 1939 section 3)."""
         self.size = 0
         """Octets of all messages, for quotas."""
+        self.size_pending = 0
+        """Octets of messages on their way to disk."""
 
     @property
     def inbox(self) -> Folder:
@@ -92,6 +94,7 @@ class Folder:
     """Messages in ascending order of UID, and the sessions that watch them."""
 
     __slots__ = (
+        "closing",
         "created",
         "deleted",
         "description",
@@ -99,8 +102,11 @@ class Folder:
         "folder_id",
         "gone",
         "highest_modseq",
+        "leaving",
         "listeners",
         "messages",
+        "messages_pending",
+        "modseq_drawn",
         "name",
         "owner",
         "pending_flags",
@@ -108,6 +114,7 @@ class Folder:
         "selectable",
         "size",
         "special_use",
+        "uid_drawn",
         "uid_next",
         "uid_validity",
         "uids",
@@ -135,13 +142,23 @@ class Folder:
         self.unseen = 0
         self.deleted = 0
         self.gone = False
+        self.closing = False
+        """Its deletion is on its way to disk: nothing is put into it any more."""
+        self.uid_drawn = 0
+        """The last UID given to a message, be it on its way to disk. `uid_next` follows when the message is there."""
+        self.modseq_drawn = 1
+        """The same for mod-sequences: HIGHESTMODSEQ never names a change that a client could not see yet."""
+        self.messages_pending = 0
+        """Messages on their way to disk."""
+        self.leaving: set[int] = set()
+        """UIDs whose expunge is on its way to disk."""
         self.listeners: list[FolderListener] = []
         self.vanished: deque[tuple[int, int]] = deque()
         """(mod-sequence, UID) of what was expunged, oldest first."""
         self.vanished_floor = 0
         """Expunges up to this mod-sequence may have been forgotten."""
-        self.pending_flags: dict[int, frozenset[str]] = {}
-        """Flags on their way to disk: a second change starts from these."""
+        self.pending_flags: dict[int, tuple[int, frozenset[str]]] = {}
+        """(mod-sequence, flags) on their way to disk, by UID: a second change starts from these."""
 
     @property
     def subscribed(self) -> bool:

@@ -1,8 +1,8 @@
 """The queues of the Internet Mail Service and their workers (KB Q156063 section 3.2.11).
 
 *Inbound awaiting conversion* (files in `In`), *inbound awaiting delivery* (MTS-IN), *outbound awaiting conversion*
-(MTS-OUT) and *outbound awaiting delivery* (`Out`). This file has the inbound side (`protocols.ports.Submission`) and the
-directory-notification thread; `outbound.py` has the other.
+(MTS-OUT) and *outbound awaiting delivery* (`Out`). This file has the inbound side (`protocols.ports.Submission`) and
+the directory-notification thread; `outbound.py` has the other.
 """
 
 from __future__ import annotations

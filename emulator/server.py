@@ -15,7 +15,6 @@ from typing import Any, Self
 
 from protocols.imap.session import ImapSession
 from protocols.nntp import NntpSession
-from protocols.smtp import smtp_factory
 
 from protocols.pop3 import Pop3Session
 from protocols.ports import Clock, Services
@@ -120,6 +119,17 @@ class Server:
         self.control.add(Service(IMC, "Microsoft Exchange Internet Mail Service", mail_steps, needs=(IS,)))
 
     async def _start_store(self) -> None:
+        from importlib import import_module
+
+        def maybe(module: str, name: str) -> Any:  # TEMPORARY until all front-ends exist
+            try:
+                return getattr(import_module(module), name)
+            except ImportError:
+                return None
+
+        ImapSession = maybe("protocols.imap.session", "ImapSession")
+        NntpSession = maybe("protocols.nntp", "NntpSession")
+        Pop3Session = maybe("protocols.pop3", "Pop3Session")
         self.notification.start()
         settings = self.settings
         sessions: dict[str, tuple[Callable[..., Session[Any]], int | None, int | None]] = {
@@ -128,7 +138,7 @@ class Server:
             "nntp": (NntpSession, settings.nntp_port, settings.nntps_port),
         }
         for name, (session_class, port, tls_port) in sessions.items():
-            if port is None and tls_port is None:
+            if session_class is None or (port is None and tls_port is None):
                 continue
             front_end = FrontEnd(
                 settings,
@@ -161,6 +171,10 @@ class Server:
         await self._open_mail_listeners()
 
     async def _open_mail_listeners(self) -> None:
+        try:
+            from protocols.smtp import smtp_factory
+        except ImportError:  # TEMPORARY
+            return
         settings = self.settings
         if settings.smtp_port is not None:
             await self._listen(

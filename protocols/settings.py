@@ -71,6 +71,10 @@ class FrontEndSettings:
     """Whether NNTP readers may POST."""
     quirk_bare_lf: bool = False
     """A lone LF ends a command line too, for people who type into netcat. Never inside a message."""
+    pop3_login_delay_seconds: int = 0
+    """LOGIN-DELAY (RFC 2449 section 6.5): the least time between logins to one maildrop; 0: none."""
+    pop3_expire_days: int | None = None
+    """EXPIRE (RFC 2449 section 6.7): what is said about how long messages are kept; None: nothing is said."""
     public_namespace: str = "Public Folders/"
     """The IMAP name under which newsgroups appear (KB Q311468)."""
     limits: Limits = field(default_factory=Limits)

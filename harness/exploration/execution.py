@@ -8,8 +8,7 @@ from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from harness.exploration import ops
-from harness.exploration.ops import WRITE, Access, Op
+from harness.exploration.ops import WRITE, Access, Op, set_running
 
 
 class ProgramError(Exception):
@@ -108,6 +107,7 @@ class Execution:
     )
 
     def __init__(self, factory: Factory, names: dict[str, int] | None = None) -> None:
+        set_running(None)
         program = factory()
         if not isinstance(program, Program):
             program = Program(program)
@@ -126,6 +126,7 @@ class Execution:
         self.performed: list[Op] = []
         self.current = -1
         self.error: BaseException | None = None
+        set_running(self)
         for actor in program.actors:
             self.add(actor)
 
@@ -147,27 +148,22 @@ class Execution:
         else:
             run = actor.context.run
             self.sends[index] = lambda value: run(coroutine.send, value)
-        outer = self.current
-        try:
-            self._resume(index, None)
-        finally:
-            self.current = outer
+        self._start(index)
         return index
 
     def step(self, index: int) -> None:
         """Carry out the pending operation of an enabled actor and run its code up to the next one."""
         op = self.pending[index]
         assert op is not None
-        self.touched.clear()
-        self.spawned.clear()
+        if self.touched:
+            self.touched.clear()
+        if self.spawned:
+            self.spawned.clear()
         self.order.append(index)
         self.performed.append(op)
         self.steps[index] += 1
-        self._resume(index, op.act)
-
-    def _resume(self, index: int, act: Callable[[], Any] | None) -> None:
-        before = ops.set_running(self)
         self.current = index
+        act = op.act
         try:
             if act is None:
                 following = self.sends[index](None)
@@ -180,20 +176,38 @@ class Execution:
                     following = self._throw(index, error)
                 else:
                     following = self.sends[index](value)
-            if following.__class__ is not Op and not isinstance(following, Op):
-                raise ProgramError(f"{self.name_of(index)} awaits {following!r}; explored actors await operations only")
-            self.pending[index] = following
+            self._stand(index, following)
         except StopIteration as stop:
             self._finish(index, stop.value)
         except ProgramError:
             raise
         except _ACTOR_ERRORS as error:
-            self._finish(index, None)
-            if self.error is None:
-                self.error = error
+            self._fail(index, error)
+
+    def _start(self, index: int) -> None:
+        """Run a new actor's code up to its first operation."""
+        outer = self.current
+        self.current = index
+        try:
+            self._stand(index, self.sends[index](None))
+        except StopIteration as stop:
+            self._finish(index, stop.value)
+        except ProgramError:
+            raise
+        except _ACTOR_ERRORS as error:
+            self._fail(index, error)
         finally:
-            self.current = -1
-            ops.set_running(before)
+            self.current = outer
+
+    def _stand(self, index: int, op: object) -> None:
+        if op.__class__ is not Op and not isinstance(op, Op):
+            raise ProgramError(f"{self.name_of(index)} awaits {op!r}; explored actors await operations only")
+        self.pending[index] = op
+
+    def _fail(self, index: int, error: BaseException) -> None:
+        self._finish(index, None)
+        if self.error is None:
+            self.error = error
 
     def _throw(self, index: int, error: BaseException) -> Op:
         coroutine = self.coroutines[index]
@@ -222,9 +236,7 @@ class Execution:
     def enabled(self) -> list[int]:
         """The actors that may be chosen now, in index order."""
         return [
-            index
-            for index, op in enumerate(self.pending)
-            if op is not None and (op.enabled is None or op.enabled())
+            index for index, op in enumerate(self.pending) if op is not None and (op.enabled is None or op.enabled())
         ]
 
     def accesses(self) -> tuple[Access, ...]:
@@ -234,11 +246,10 @@ class Execution:
 
     def outcome(self, *, cut: bool = False) -> Outcome:
         """The ending in its present state; call it when no actor is enabled, or with `cut` at the step limit."""
+        set_running(None)
         names = list(self.names)
         blocked = tuple(
-            Blocked(names[index], str(op), self.steps[index])
-            for index, op in enumerate(self.pending)
-            if op is not None
+            Blocked(names[index], str(op), self.steps[index]) for index, op in enumerate(self.pending) if op is not None
         )
         kind = "cut" if cut else "failed" if self.error is not None else "jam" if blocked else "done"
         return Outcome(
@@ -255,6 +266,7 @@ class Execution:
 
     def close(self) -> None:
         """Close the coroutines that did not finish, so that their `finally` blocks run now and not at collection."""
+        set_running(None)
         for index, op in enumerate(self.pending):
             coroutine = self.coroutines[index]
             if op is not None and coroutine is not None:

@@ -358,5 +358,3 @@ class Spawn(Op):
             return Handle(name, index)
 
         super().__init__("spawn", name, accesses=(), act=start)
-
-

@@ -84,20 +84,18 @@ def as_access(item: Hashable | Access) -> Access:
     return (item, WRITE)
 
 
-# The execution whose step is being run. A step never gives the thread away, so a plain global is exact.
+# The execution that is under way. A step never gives the thread away, so a plain global is exact.
 _running: Execution | None = None
 
 
-def set_running(execution: Execution | None) -> Execution | None:
-    """The engine marks here whose step is run; returns what was there before."""
+def set_running(execution: Execution | None) -> None:
+    """The engine marks here which execution is under way."""
     global _running  # noqa: PLW0603 - one interpreter thread runs one step at a time
-    before = _running
     _running = execution
-    return before
 
 
 def running() -> Execution:
-    """The execution whose step is being run; RuntimeError outside of one."""
+    """The execution that is under way; RuntimeError outside of one."""
     if _running is None:
         raise RuntimeError("no exploration is running: this has to be called from the code of an actor")
     return _running
