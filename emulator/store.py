@@ -1,8 +1,10 @@
-"""The information store: mailboxes, folders, newsgroups, messages, UIDs, flags, mod-sequences. No protocol bytes.
+"""The information store: messages, UIDs, flags, mod-sequences over the hierarchy of mailboxes. No protocol bytes.
 
-Order of a change: decide (UIDs and mod-sequences are drawn here), commit to the backend, apply to the index, tell the
-listeners, return. So nobody sees, and nobody is told of, what is not durable; what raised was not done. A backend
-commits in the order of the calls, so changes are applied in that order too.
+Order of a change: decide (UIDs and mod-sequences are drawn here), hand it to the backend, and once that says it is
+durable apply it to the index, tell the listeners, return. So nobody sees, and nobody is told of, what is not durable;
+what raised was not done. A backend settles in the order of the calls, so changes are applied in the order in which they
+were decided, and mod-sequences become visible in ascending order. What is decided while others are on their way takes
+them into account: `pending_flags`, `closing`, `leaving` and the pending counts of `folder.Folder`.
 """
 
 from __future__ import annotations
@@ -10,22 +12,15 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from protocols.ports import (
-    AlreadyExists,
-    InUse,
-    NoSuchMailbox,
-    NotPermitted,
-    OverQuota,
-    Target,
-)
+from protocols.ports import InUse, NoSuchMailbox, NoSuchMessage, OverQuota, PortError, Target
 
 from . import changes
-from .changes import Backend, Change, MemoryBackend
+from .changes import Backend, Change
 from .content import Content, digest_of
 from .folder import DELETED, SEEN, Folder, Mailbox, Message
+from .hierarchy import Hierarchy
 
 if TYPE_CHECKING:
     from .config import Settings
@@ -34,244 +29,27 @@ if TYPE_CHECKING:
 __all__ = ["Folder", "Mailbox", "Message", "Store"]
 
 
-class Store:
+class Store(Hierarchy):
     """Everything that is kept. Front-ends see it as `protocols.ports.Store`."""
+
+    spool_done: set[str]
+    """Names of spool files that were delivered and may still be there."""
 
     def __init__(
         self, settings: Settings, backend: Backend | None = None, *, now: Callable[[], float] = time.time
     ) -> None:
-        self.settings = settings
-        self.backend: Backend = backend or MemoryBackend()
-        self.mailboxes: dict[str, Mailbox] = {}
-        self.newsgroups: dict[str, Folder] = {}
-        self.folders_by_id: dict[int, Folder] = {}
-        self.annotations: dict[tuple[str, str], bytes] = {}
-        self.spool_done: set[str] = set()
-        self._contents: dict[bytes, Content] = {}
-        self._message_ids: dict[bytes, list[Message]] = {}
-        self._now = now
-        self._next_folder_id = 1
-        self._last_uid_validity = 0
-
-    # --- finding ------------------------------------------------------------------------------------------------------
-
-    def mailbox(self, user: str) -> Mailbox:
-        """Raises NoSuchMailbox."""
-        try:
-            return self.mailboxes[user]
-        except KeyError:
-            raise NoSuchMailbox(f"no mailbox {user}") from None
-
-    def newsgroup(self, name: str) -> Folder:
-        """Raises NoSuchMailbox."""
-        try:
-            return self.newsgroups[name]
-        except KeyError:
-            raise NoSuchMailbox(f"no newsgroup {name}") from None
-
-    def find_message_id(self, message_id: bytes) -> Sequence[Message]:
-        """All copies in newsgroups of the article with that Message-ID, angle brackets included."""
-        return self._message_ids.get(message_id, ())
+        super().__init__(settings, backend, now=now)
+        self.spool_done = set()
 
     async def read(self, message: Message) -> PropertyMessage:
-        """The property message of a message. Raises Unavailable."""
+        """The property message of a message. Raises Unavailable, NoSuchMessage."""
         return await self.backend.read(message.content)
 
-    # --- mailboxes, folders, newsgroups -------------------------------------------------------------------------------
-
-    def _new_folder(self, owner: Mailbox | None, name: str) -> Folder:
-        self._last_uid_validity = max(self._last_uid_validity + 1, int(self._now()))
-        folder = Folder(self._next_folder_id, owner, name, self._last_uid_validity, self._now())
-        self._next_folder_id += 1
-        return folder
-
-    def _add_folder(self, folder: Folder) -> None:
-        self.folders_by_id[folder.folder_id] = folder
-        if folder.owner is None:
-            self.newsgroups[folder.name] = folder
-        else:
-            folder.owner.folders[folder.name] = folder
-
-    async def create_mailbox(self, name: str) -> Mailbox:
-        """The mailbox of that name, made with INBOX and the default folders if it is not there."""
-        if name in self.mailboxes:
-            return self.mailboxes[name]
-        mailbox = Mailbox(name)
-        folders = [self._new_folder(mailbox, "INBOX")]
-        for folder_name, special_use in self.settings.default_folders:
-            folder = self._new_folder(mailbox, folder_name)
-            folder.special_use = special_use
-            folders.append(folder)
-        names = tuple(folder.name for folder in folders)
-        await self.backend.commit(
-            [
-                changes.MailboxMade(name),
-                *(folder.saved() for folder in folders),
-                changes.SubscriptionsSet(name, names),
-            ]
-        )
-        if name in self.mailboxes:  # made by another task meanwhile; the backend ignores the second MailboxMade
-            return self.mailboxes[name]
-        mailbox.subscriptions.update(names)
-        self.mailboxes[name] = mailbox
-        for folder in folders:
-            self._add_folder(folder)
-        return mailbox
-
-    async def create_folder(self, mailbox: Mailbox, name: str, *, special_use: str = "") -> Folder:
-        """Make a folder, and the levels above it. Raises AlreadyExists, OverQuota."""
-        existing = mailbox.folders.get(name)
-        if existing is not None and existing.selectable:
-            raise AlreadyExists(f"{name} exists")
-        if len(mailbox.folders) >= self.settings.folders_per_mailbox_max:
-            raise OverQuota(f"no more than {self.settings.folders_per_mailbox_max} folders can be made")
-        parts = name.split("/")
-        made = []
-        for depth in range(1, len(parts)):
-            above = "/".join(parts[:depth])
-            if above not in mailbox.folders:
-                made.append(self._new_folder(mailbox, above))
-        folder = self._new_folder(mailbox, name)
-        folder.special_use = special_use
-        made.append(folder)
-        records: list[Change] = [made_folder.saved() for made_folder in made]
-        if existing is not None:
-            records.insert(0, changes.FolderDeleted(existing.folder_id))
-        await self.backend.commit(records)
-        if existing is not None:
-            self.folders_by_id.pop(existing.folder_id, None)
-        for made_folder in made:
-            self._add_folder(made_folder)
-        return folder
-
-    async def delete_folder(self, folder: Folder) -> None:
-        """Delete a folder and its messages; one with levels below stays as a \\Noselect name (RFC 9051 6.3.5).
-
-        Raises NotPermitted for INBOX and for a \\Noselect name with levels below.
-        """
-        mailbox = folder.owner
-        if mailbox is None:
-            await self.delete_newsgroup(folder.name)
-            return
-        if folder.name == "INBOX":
-            raise NotPermitted("INBOX cannot be deleted")
-        below = folder.name + "/"
-        children = any(name.startswith(below) for name in mailbox.folders)
-        if children and not folder.selectable:
-            raise NotPermitted(f"{folder.name} has folders below it")
-        records: list[Change] = [changes.FolderDeleted(folder.folder_id)]
-        placeholder = None
-        if children:
-            placeholder = self._new_folder(mailbox, folder.name)
-            placeholder.selectable = False
-            records.append(placeholder.saved())
-        await self.backend.commit(records)
-        mailbox.folders.pop(folder.name, None)
-        self._drop_folder(folder)
-        if placeholder is not None:
-            self._add_folder(placeholder)
-
-    def _drop_folder(self, folder: Folder) -> None:
-        folder.gone = True
-        self.folders_by_id.pop(folder.folder_id, None)
-        for message in folder.messages:
-            message.expunged = True
-            self._forget(message)
-        if folder.owner is not None:
-            folder.owner.size -= folder.size
-        for listener in folder.listeners:
-            listener.folder_gone(folder)
-        folder.listeners = []
-
-    async def rename_folder(self, folder: Folder, name: str) -> None:
-        """Rename a folder and the levels below it; INBOX keeps its name and gives its messages away (RFC 9051 6.3.6).
-
-        Raises AlreadyExists, NotPermitted.
-        """
-        mailbox = folder.owner
-        if mailbox is None:
-            raise NotPermitted("a newsgroup cannot be renamed")
-        if name in mailbox.folders or name.upper() == "INBOX":
-            raise AlreadyExists(f"{name} exists")
-        if folder.name == "INBOX":
-            target = await self.create_folder(mailbox, name)
-            await self.move(list(folder.messages), target)
-            return
-        below = folder.name + "/"
-        if name.startswith(below):
-            raise NotPermitted("a folder cannot be moved below itself")
-        moved = [folder, *(other for other in mailbox.folders.values() if other.name.startswith(below))]
-        names = {other.folder_id: name + other.name[len(folder.name) :] for other in moved}
-        if any(new in mailbox.folders for new in names.values()):
-            raise AlreadyExists(f"{name} has folders of those names below it")
-        parts = name.split("/")
-        above = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
-        made = [self._new_folder(mailbox, each) for each in above if each not in mailbox.folders]
-        await self.backend.commit(
-            [
-                *(each.saved() for each in made),
-                *(replace(each.saved(), name=names[each.folder_id]) for each in moved),
-            ]
-        )
-        for each in moved:
-            mailbox.folders.pop(each.name, None)
-        for each in moved:
-            each.name = names[each.folder_id]
-            mailbox.folders[each.name] = each
-        for each in made:
-            self._add_folder(each)
-
-    async def subscribe(self, mailbox: Mailbox, name: str, subscribed: bool) -> None:
-        """Add or take a name from the subscriptions; the name need not exist (RFC 9051 section 6.3.7)."""
-        names = set(mailbox.subscriptions)
-        if subscribed:
-            names.add(name)
-        else:
-            names.discard(name)
-        if names == mailbox.subscriptions:
-            return
-        if len(names) > 2 * self.settings.folders_per_mailbox_max:
-            raise OverQuota("too many subscriptions")
-        await self.backend.commit([changes.SubscriptionsSet(mailbox.name, tuple(sorted(names)))])
-        mailbox.subscriptions = names
-
-    async def create_newsgroup(self, name: str, *, description: str = "", posting: str = "y") -> Folder:
-        """A newsgroup, which is a public folder. Raises AlreadyExists."""
-        if name in self.newsgroups:
-            raise AlreadyExists(f"newsgroup {name} exists")
-        folder = self._new_folder(None, name)
-        folder.description, folder.posting = description, posting
-        await self.backend.commit([folder.saved()])
-        if name in self.newsgroups:
-            raise AlreadyExists(f"newsgroup {name} exists")
-        self._add_folder(folder)
-        return folder
-
-    async def delete_newsgroup(self, name: str) -> None:
-        """Raises NoSuchMailbox."""
-        folder = self.newsgroup(name)
-        await self.backend.commit([changes.FolderDeleted(folder.folder_id)])
-        self.newsgroups.pop(name, None)
-        self._drop_folder(folder)
-
-    async def save_folder(self, folder: Folder) -> None:
-        """Keep what was changed about a folder (description, posting, special use, first recent UID)."""
-        await self.backend.commit([folder.saved()])
-
-    async def annotate(self, scope: str, key: str, value: bytes | None) -> None:
-        """Keep a named value (METADATA, ACL, quota); None removes it."""
-        await self.backend.commit([changes.AnnotationSet(scope, key, value)])
-        if value is None:
-            self.annotations.pop((scope, key), None)
-        else:
-            self.annotations[scope, key] = value
-
-    # --- messages -----------------------------------------------------------------------------------------------------
+    # --- putting messages in ------------------------------------------------------------------------------------------
 
     def content_of(self, message: PropertyMessage, octets: bytes) -> Content:
-        """The content with these octets: the one that is there already, or a new one."""
-        digest = digest_of(octets)
-        return self._contents.get(digest) or Content(digest, len(octets), message, message.message_id)
+        """A content with these octets, to append; `append` finds out whether the store has it already."""
+        return Content(digest_of(octets), len(octets), message, message.message_id)
 
     async def append(
         self, items: Sequence[tuple[Content, Sequence[Target]]], *, spool_name: str | None = None
@@ -283,92 +61,187 @@ class Store:
         """
         now = self._now()
         new: list[list[Message]] = []
-        records: list[Change] = []
-        for content, targets in items:
-            messages = []
-            for target in targets:
-                folder: Folder = target.folder
-                self._check_room(folder, content.size)
-                date = now if target.internal_date is None else target.internal_date
-                message = self._draw(folder, target.flags, date, target.zone_minutes, now, content)
-                messages.append(message)
-                records.append(_appended(message))
-            new.append(messages)
+        drawn: list[Message] = []
+        try:
+            for content, targets in items:
+                new.append([])
+                for target in targets:
+                    self._check_room(target.folder, 1, content.size)
+                    date = now if target.internal_date is None else target.internal_date
+                    message = self._draw(target.folder, target.flags, date, target.zone_minutes, now, content)
+                    new[-1].append(message)
+                    drawn.append(message)
+        except PortError:
+            self._undraw(drawn)
+            raise
+        records: list[Change] = [_appended(message) for message in drawn]
         if spool_name is not None:
             records.append(changes.SpoolDone(spool_name))
-        await self.backend.commit(records)
-        if spool_name is not None:
-            self.spool_done.add(spool_name)
-        self._insert([message for messages in new for message in messages])
+
+        def settle(kept: bool) -> None:
+            if not kept:
+                self._undraw(drawn)
+                return
+            if spool_name is not None:
+                self.spool_done.add(spool_name)
+            self._insert(drawn)
+
+        await self._commit(records, settle)
         return new
 
-    def _check_room(self, folder: Folder, size: int) -> None:
-        if folder.gone or not folder.selectable:
+    async def forget_spool_name(self, spool_name: str) -> None:
+        """The spool file is gone for good. Does not wait: forgetting late does no harm."""
+        if spool_name in self.spool_done:
+            self.spool_done.discard(spool_name)
+            self._lazily.append(changes.SpoolForgotten(spool_name))
+
+    def _check_room(self, folder: Folder, messages: int, octets: int) -> None:
+        if folder.gone or folder.closing or not folder.selectable:
             raise NoSuchMailbox(f"{folder.name} is not there any more")
-        if len(folder.messages) >= self.settings.messages_per_folder_max:
+        if len(folder.messages) + folder.messages_pending + messages > self.settings.messages_per_folder_max:
             raise OverQuota(f"{folder.name} has {self.settings.messages_per_folder_max} messages")
-        quota = self.settings.mailbox_bytes_max
-        if quota and folder.owner is not None and folder.owner.size + size > quota:
-            raise OverQuota(f"mailbox {folder.owner.name} is over its quota of {quota} octets")
+        quota, owner = self.settings.mailbox_bytes_max, folder.owner
+        if quota and owner is not None and owner.size + owner.size_pending + octets > quota:
+            raise OverQuota(f"mailbox {owner.name} is over its quota of {quota} octets")
 
     def _draw(
         self, folder: Folder, flags: frozenset[str], date: float, zone_minutes: int, now: float, content: Content
     ) -> Message:
-        """A message with the next UID and mod-sequence, not in the folder yet."""
-        uid = folder.uid_next
-        folder.uid_next = uid + 1
-        folder.highest_modseq += 1
-        return Message(folder, uid, folder.highest_modseq, flags, date, zone_minutes, now, content)
+        """A message with the next UID and mod-sequence, not in the folder yet; it counts against the limits."""
+        folder.uid_drawn += 1
+        folder.modseq_drawn += 1
+        folder.messages_pending += 1
+        if folder.owner is not None:
+            folder.owner.size_pending += content.size
+        content = self._contents.setdefault(content.digest, content)
+        content.references += 1
+        return Message(folder, folder.uid_drawn, folder.modseq_drawn, flags, date, zone_minutes, now, content)
+
+    def _no_longer_pending(self, message: Message) -> None:
+        message.folder.messages_pending -= 1
+        if message.folder.owner is not None:
+            message.folder.owner.size_pending -= message.content.size
+
+    def _undraw(self, messages: Iterable[Message]) -> None:
+        """They could not be kept. Their UIDs stay unused, which is allowed."""
+        for message in messages:
+            message.expunged = True
+            self._no_longer_pending(message)
+            self._release(message.content)
 
     def _insert(self, messages: Iterable[Message]) -> None:
         for message in messages:
+            self._no_longer_pending(message)
             folder, content = message.folder, message.content
-            if folder.gone:
-                continue
-            content = message.content = self._contents.setdefault(content.digest, content)
-            content.references += 1
             folder.messages.append(message)
             folder.uids.append(message.uid)
-            folder.size += content.size
-            if SEEN not in message.flags:
-                folder.unseen += 1
-            if DELETED in message.flags:
-                folder.deleted += 1
-            if folder.owner is not None:
-                folder.owner.size += content.size
-            elif content.message_id:
-                self._message_ids.setdefault(content.message_id, []).append(message)
+            folder.uid_next = message.uid + 1
+            folder.highest_modseq = message.modseq
+            self._count(message)
             for listener in folder.listeners:
                 listener.appended(message)
+            if folder.owner is None and content.message_id:
+                self._message_ids.setdefault(content.message_id, []).append(message)
+
+    def _count(self, message: Message) -> None:
+        folder = message.folder
+        folder.size += message.content.size
+        if SEEN not in message.flags:
+            folder.unseen += 1
+        if DELETED in message.flags:
+            folder.deleted += 1
+        if folder.owner is not None:
+            folder.owner.size += message.content.size
+
+    # --- copying and moving -------------------------------------------------------------------------------------------
 
     async def copy(self, messages: Sequence[Message], target: Folder) -> list[Message]:
-        """Copy with flags and INTERNALDATE, all or none (RFC 9051 section 6.4.7). Raises OverQuota, NoSuchMailbox."""
-        new = self._draw_copies(messages, target)
-        await self.backend.commit([_appended(message) for message in new])
-        self._insert(new)
+        """Copy with flags and INTERNALDATE, all or none (RFC 9051 section 6.4.7); expunged ones are passed over.
+
+        Raises OverQuota, NoSuchMailbox, Unavailable.
+        """
+        there = [message for message in messages if not message.expunged]
+        if not there:
+            return []
+        new = self._draw_copies(there, target)
+
+        def settle(kept: bool) -> None:
+            if kept:
+                self._insert(new)
+            else:
+                self._undraw(new)
+
+        await self._commit([_appended(message) for message in new], settle)
         return new
 
     def _draw_copies(self, messages: Sequence[Message], target: Folder) -> list[Message]:
-        self._check_room(target, sum(message.size for message in messages))
+        self._check_room(target, len(messages), sum(message.size for message in messages))
         now = self._now()
-        return [
-            self._draw(target, m.flags, m.internal_date, m.zone_minutes, now, m.content)
-            for m in messages
-            if not m.expunged
-        ]
+        copies = []
+        for message in messages:
+            _, flags = message.folder.pending_flags.get(message.uid) or (0, message.flags)
+            copies.append(self._draw(target, flags, message.internal_date, message.zone_minutes, now, message.content))
+        return copies
 
     async def move(self, messages: Sequence[Message], target: Folder) -> list[Message]:
-        """Copy and expunge in one commit (RFC 6851 section 3.3)."""
-        if not messages:
-            return []
+        """Copy and expunge in one commit (RFC 6851 section 3.3); expunged ones are passed over.
+
+        Raises NoSuchMessage when another session is removing one of them right now (to move it twice would double it),
+        OverQuota, NoSuchMailbox, Unavailable.
+        """
         there = [message for message in messages if not message.expunged]
+        if not there:
+            return []
+        return await self._move(there, target, [])
+
+    async def _move(self, there: Sequence[Message], target: Folder, made: Sequence[Folder]) -> list[Message]:
+        source = there[0].folder
+        if any(message.uid in source.leaving for message in there):
+            raise NoSuchMessage("another session is removing some of these messages")
         new = self._draw_copies(there, target)
-        source = messages[0].folder
         expunge = self._draw_expunge(source, there)
-        await self.backend.commit([*(_appended(message) for message in new), expunge])
-        self._insert(new)
-        self._remove(source, there, expunge.modseq)
+
+        def settle(kept: bool) -> None:
+            source.leaving.difference_update(expunge.uids)
+            if not kept:
+                self._undraw(new)
+                return
+            for folder in made:
+                self._add_folder(folder)
+            self._insert(new)
+            self._remove(source, there, expunge.modseq)
+
+        records: list[Change] = [folder.saved() for folder in made]
+        await self._commit([*records, *(_appended(message) for message in new), expunge], settle)
         return new
+
+    async def rename_folder(self, folder: Folder, name: str) -> None:
+        """Rename a folder and the levels below it; INBOX keeps its name and gives its messages away (RFC 9051 6.3.6).
+
+        Raises AlreadyExists, NotPermitted, NoSuchMailbox, OverQuota, Unavailable.
+        """
+        mailbox = self._check_rename(folder, name)
+        if folder.name != "INBOX":
+            async with self._turns.turn(mailbox.name):
+                await self._rename(folder, name)
+            return
+        async with self._turns.turn(mailbox.name):
+            self._check_rename(folder, name)
+            made = self._levels_above(mailbox, name)
+            target = self._new_folder(mailbox, name)
+            self._check_folder_count(mailbox, len(made) + 1)
+            if folder.messages:
+                await self._move(list(folder.messages), target, [*made, target])
+                return
+
+            def settle(kept: bool) -> None:
+                if kept:
+                    for each in (*made, target):
+                        self._add_folder(each)
+
+            await self._commit([each.saved() for each in (*made, target)], settle)
+
+    # --- flags --------------------------------------------------------------------------------------------------------
 
     async def set_flags(
         self,
@@ -382,6 +255,7 @@ class Store:
         """Set flags: `mode` is `+`, `-` or `=`. Messages that already had them keep their mod-sequence.
 
         Returns (messages now having the flags, messages that failed `unchanged_since`, RFC 7162 section 3.1.3).
+        Raises Unavailable.
         """
         done: list[Message] = []
         failed: list[Message] = []
@@ -390,31 +264,40 @@ class Store:
         for message in messages:
             if message.expunged:
                 continue
-            if unchanged_since is not None and message.modseq > unchanged_since:
+            on_its_way = pending.get(message.uid)
+            modseq, old = on_its_way or (message.modseq, message.flags)
+            if unchanged_since is not None and modseq > unchanged_since:
                 failed.append(message)
                 continue
             done.append(message)
-            old = pending.get(message.uid, message.flags)
             new = old | flags if mode == "+" else old - flags if mode == "-" else flags
-            if new != old:
+            # What is on its way may still fail: then this one must be told as well, so it goes the same way.
+            if new != old or on_its_way is not None:
                 changed.append((message, new))
         if changed:
             await self._commit_flags(folder, changed)
         return done, failed
 
     async def _commit_flags(self, folder: Folder, changed: Sequence[tuple[Message, frozenset[str]]]) -> None:
+        folder.modseq_drawn += 1
+        modseq = folder.modseq_drawn
         pending = folder.pending_flags
-        folder.highest_modseq += 1
-        modseq = folder.highest_modseq
         for message, new in changed:
-            pending[message.uid] = new
-        record = changes.FlagsSet(folder.folder_id, modseq, tuple((message.uid, new) for message, new in changed))
-        try:
-            await self.backend.commit([record])
-        finally:
+            pending[message.uid] = (modseq, new)
+
+        def settle(kept: bool) -> None:
             for message, new in changed:
-                if pending.get(message.uid) is new:
+                if pending.get(message.uid, (0, new))[0] == modseq:
                     del pending[message.uid]
+            if kept:
+                self._apply_flags(folder, changed, modseq)
+
+        record = changes.FlagsSet(folder.folder_id, modseq, tuple((message.uid, new) for message, new in changed))
+        await self._commit([record], settle)
+
+    @staticmethod
+    def _apply_flags(folder: Folder, changed: Sequence[tuple[Message, frozenset[str]]], modseq: int) -> None:
+        folder.highest_modseq = modseq
         for message, new in changed:
             if message.expunged:
                 continue
@@ -424,21 +307,39 @@ class Store:
             for listener in folder.listeners:
                 listener.flags_changed(message)
 
+    # --- expunging ----------------------------------------------------------------------------------------------------
+
     def _draw_expunge(self, folder: Folder, messages: Sequence[Message]) -> changes.Expunged:
-        folder.highest_modseq += 1
-        return changes.Expunged(folder.folder_id, folder.highest_modseq, tuple(message.uid for message in messages))
+        folder.modseq_drawn += 1
+        uids = tuple(message.uid for message in messages)
+        folder.leaving.update(uids)
+        return changes.Expunged(folder.folder_id, folder.modseq_drawn, uids)
 
     async def expunge(self, folder: Folder, messages: Iterable[Message]) -> list[int]:
-        """Remove messages for good: the UIDs that this call removed, ascending."""
+        """Remove messages for good: the UIDs that this call removed, ascending. Raises Unavailable.
+
+        Those that another session is removing right now are removed again, so that this call too returns when they are
+        gone for good.
+        """
         there = sorted((m for m in messages if not m.expunged and m.folder is folder), key=lambda m: m.uid)
         if not there:
             return []
         record = self._draw_expunge(folder, there)
-        await self.backend.commit([record])
-        return self._remove(folder, there, record.modseq)
+        removed: list[int] = []
+
+        def settle(kept: bool) -> None:
+            folder.leaving.difference_update(record.uids)
+            if kept:
+                removed.extend(self._remove(folder, there, record.modseq))
+
+        await self._commit([record], settle)
+        return removed
 
     def _remove(self, folder: Folder, messages: Sequence[Message], modseq: int) -> list[int]:
+        folder.highest_modseq = modseq
         gone = [message for message in messages if not message.expunged]
+        if not gone:
+            return []
         for message in gone:
             message.expunged = True
             folder.vanished.append((modseq, message.uid))
@@ -448,37 +349,21 @@ class Store:
             if folder.owner is not None:
                 folder.owner.size -= message.size
             self._forget(message)
-        while len(folder.vanished) > self.settings.vanished_remembered_max:
-            folder.vanished_floor = max(folder.vanished_floor, folder.vanished.popleft()[0])
+        self._trim_vanished(folder)
         if len(gone) == 1:
             index = bisect_left(folder.uids, gone[0].uid)
             del folder.messages[index]
             del folder.uids[index]
-        elif gone:
+        else:
             folder.messages = [message for message in folder.messages if not message.expunged]
             folder.uids = [message.uid for message in folder.messages]
-        if gone:
-            for listener in folder.listeners:
-                listener.expunged(gone)
+        for listener in folder.listeners:
+            listener.expunged(gone)
         return [message.uid for message in gone]
 
-    def _forget(self, message: Message) -> None:
-        content = message.content
-        if message.folder.owner is None:
-            copies = self._message_ids.get(content.message_id)
-            if copies and message in copies:
-                copies.remove(message)
-                if not copies:
-                    del self._message_ids[content.message_id]
-        content.references -= 1
-        if content.references <= 0:
-            self._contents.pop(content.digest, None)
-
-    async def forget_spool_name(self, spool_name: str) -> None:
-        """The spool file is gone, so that its name need not be remembered. Not worth a sync of its own."""
-        if spool_name in self.spool_done:
-            self.spool_done.discard(spool_name)
-            self.backend.remember_later(changes.SpoolForgotten(spool_name))
+    def _trim_vanished(self, folder: Folder) -> None:
+        while len(folder.vanished) > self.settings.vanished_remembered_max:
+            folder.vanished_floor = max(folder.vanished_floor, folder.vanished.popleft()[0])
 
     # --- the maildrop -------------------------------------------------------------------------------------------------
 
@@ -492,6 +377,58 @@ class Store:
         """No harm for anybody but the holder."""
         if mailbox.locked_by is owner:
             mailbox.locked_by = None
+
+    # --- starting -----------------------------------------------------------------------------------------------------
+
+    def restore(self, loaded: changes.Loaded) -> None:
+        """Build the index from what the backend had kept; the store must be empty."""
+        assert not self.folders_by_id
+        assert not self.mailboxes
+        self._last_folder_id = loaded.last_folder_id
+        self._last_uid_validity = loaded.last_uid_validity
+        for name in loaded.mailboxes:
+            self.mailboxes[name] = Mailbox(name)
+        for saved in loaded.folders:
+            self._restore_folder(saved)
+        for subscriptions in loaded.subscriptions:
+            self.mailboxes[subscriptions.mailbox].subscriptions = set(subscriptions.names)
+        for annotation in loaded.annotations:
+            if annotation.value is not None:
+                self.annotations[annotation.scope, annotation.key] = annotation.value
+        self.spool_done.update(loaded.spool_done)
+        self._restore_messages(loaded)
+        for folder_id, modseq, uid in loaded.vanished:
+            self.folders_by_id[folder_id].vanished.append((modseq, uid))
+        for folder in self.folders_by_id.values():
+            self._trim_vanished(folder)
+
+    def _restore_folder(self, saved: changes.FolderSaved) -> None:
+        owner = None if saved.mailbox is None else self.mailboxes[saved.mailbox]
+        folder = Folder(saved.folder_id, owner, saved.name, saved.uid_validity, saved.created)
+        folder.uid_next, folder.uid_drawn = saved.uid_next, saved.uid_next - 1
+        folder.highest_modseq = folder.modseq_drawn = saved.highest_modseq
+        folder.first_recent_uid = saved.first_recent_uid
+        folder.selectable, folder.special_use = saved.selectable, saved.special_use
+        folder.description, folder.posting = saved.description, saved.posting
+        self._last_folder_id = max(self._last_folder_id, saved.folder_id)
+        self._last_uid_validity = max(self._last_uid_validity, saved.uid_validity)
+        self._add_folder(folder)
+
+    def _restore_messages(self, loaded: changes.Loaded) -> None:
+        contents, folders = loaded.contents, self.folders_by_id
+        self._contents = {content.digest: content for content in contents.values()}
+        for folder_id, uid, modseq, flags, date, zone_minutes, save_date, row in loaded.messages:
+            folder, content = folders[folder_id], contents[row]
+            message = Message(folder, uid, modseq, flags, date, zone_minutes, save_date, content)
+            content.references += 1
+            folder.messages.append(message)
+            folder.uids.append(uid)
+            self._count(message)
+            if folder.owner is None and content.message_id:
+                self._message_ids.setdefault(content.message_id, []).append(message)
+        for content in [content for content in contents.values() if content.references == 0]:
+            self._contents.pop(content.digest, None)
+            self._lazily.append(changes.ContentForgotten(content))
 
 
 def _appended(message: Message) -> changes.Appended:
