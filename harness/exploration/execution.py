@@ -55,19 +55,24 @@ class Blocked:
 class Outcome:
     """How an execution ended: `kind` is "done", "jam", "failed" (an actor raised) or "cut" (the step limit).
 
-    `order` has the index of the actor of each step (an index into `names`), `operations` what that step was, `started`
-    the actors' indices in the order in which this execution started them.
+    `order` has the index of the actor of each step (an index into `names`), `performed` the operation of that step,
+    `started` the actors' indices in the order in which this execution started them.
     """
 
     kind: str
     order: list[int]
     names: list[str]
-    operations: list[str]
+    performed: list[Op]
     blocked: tuple[Blocked, ...] = ()
     error: BaseException | None = None
     state: Hashable = None
     results: dict[str, Any] = field(default_factory=dict)
     started: list[int] = field(default_factory=list)
+
+    @property
+    def operations(self) -> list[str]:
+        """What each step was, in words."""
+        return [str(op) for op in self.performed]
 
     @property
     def context_switches(self) -> int:
@@ -77,6 +82,8 @@ class Outcome:
     @property
     def end_state(self) -> Hashable:
         """What makes two executions differ for an observer: the ending, where each actor stands, the shared data."""
+        if self.kind == "done":
+            return ("done", (), None, self.state)
         standing = tuple(sorted((b.actor, b.operation, b.steps_done) for b in self.blocked))
         return (self.kind, standing, repr(self.error) if self.error else None, self.state)
 
@@ -89,8 +96,8 @@ class Execution:
     """
 
     __slots__ = (
-        "counters",
         "coroutines",
+        "counters",
         "current",
         "error",
         "names",
@@ -127,8 +134,14 @@ class Execution:
         self.current = -1
         self.error: BaseException | None = None
         set_running(self)
-        for actor in program.actors:
-            self.add(actor)
+        try:
+            for actor in program.actors:
+                self.add(actor)
+        except ProgramError:
+            self.close()
+            for actor in program.actors:
+                actor.coroutine.close()
+            raise
 
     def add(self, actor: Actor) -> int:
         """Start an actor: its code runs up to its first operation. Returns its index."""
@@ -256,7 +269,7 @@ class Execution:
             kind,
             self.order,
             names,
-            [str(op) for op in self.performed],
+            self.performed,
             blocked,
             self.error,
             self.observe() if self.observe is not None else None,

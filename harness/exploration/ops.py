@@ -135,7 +135,7 @@ class Waiter:
         return self.woken
 
     def wake(self, value: Any = None) -> None:
-        """Let the waiting actor go on; an exception as value is raised at its `await`. A second call changes nothing."""
+        """Let the waiting actor go on; an exception given is raised at its `await`. A second call changes nothing."""
         touch(self.key, WRITE)
         if not self.woken:
             self.woken = True
