@@ -162,6 +162,8 @@ class Loaded:
     """Ascending by folder and UID."""
     vanished: Iterable[tuple[int, int, int]] = ()
     """(folder, mod-sequence, UID), ascending."""
+    vanished_floors: dict[int, int] = field(default_factory=dict)
+    """By folder: expunges up to this mod-sequence are not among them."""
     last_folder_id: int = 0
     """The largest that was ever given to a folder; none is used twice."""
     last_uid_validity: int = 0

@@ -86,6 +86,8 @@ class Settings:
     """A message whose conversion fails this often goes to BAD."""
     outbound_cache_bytes_max: int = 256 << 20
     """Converted messages kept for repeated reads."""
+    content_cache_bytes_max: int = 64 << 20
+    """Messages of a durable store held in memory beside the disk."""
     derived_cache_messages_max: int = 200_000
     """Messages for which computed values (ENVELOPE and the like) are kept."""
     mailbox_bytes_max: int = 0

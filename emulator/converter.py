@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .content import Content
     from .directory import Directory
+    from .properties import PropertyMessage
     from .spool import Envelope
     from .store import Store
 
@@ -177,9 +178,8 @@ class Converter:
         await self._scheduler.reach(INBOUND_APPEND)
         return (await self._store.append([(content, targets)]))[0]
 
-    async def gateway_outbound(self, octets: bytes, hand_over: Callable[[Any], Awaitable[None]]) -> None:
-        """MTS-OUT → gateway: the connector gets the property message while its entry in the gateway table is held."""
+    async def gateway_outbound(self, octets: bytes) -> PropertyMessage:
+        """MTS-OUT → gateway: the property message that the connector will carry."""
         async with self.sections.path("gateway", self.build.order("gateway")):
             await self._scheduler.reach(GATEWAY_CONVERT)
-            properties = imail.inbound(octets)
-        await hand_over(properties)
+            return imail.inbound(octets)

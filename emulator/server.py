@@ -13,10 +13,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from protocols.imap.session import ImapSession
-from protocols.nntp import NntpSession
-
-from protocols.pop3 import Pop3Session
 from protocols.ports import Clock, Services
 from protocols.session import Session
 
@@ -25,6 +21,7 @@ from .config import Settings, SettingsError
 from .converter import Converter
 from .directory import Directory
 from .events import Bus
+from .mts import MessageTransferStub
 from .queues import InboundMail, NotificationThread
 from .scheduling import AsyncioClock, AsyncioScheduler
 from .sections import Sections
@@ -89,6 +86,7 @@ class Server:
             self.directory,
             self.converter,
         )
+        self.mts = MessageTransferStub(settings, self.scheduler, self.directory, self.converter)
         self.notification = NotificationThread(self.scheduler, self.bus, self.converter, self.directory)
         self.services = Services(
             self.store,
@@ -163,6 +161,7 @@ class Server:
         await asyncio.gather(*(front_end.stop() for front_end in self.front_ends.values()))
         self.front_ends.clear()
         self.notification.queue.close()
+        self.mts.close()
         await self.store.backend.close()
 
     async def _start_mail(self) -> None:
@@ -276,10 +275,11 @@ class Server:
 
     def queue_lengths(self) -> dict[str, int]:
         """The four queues by the names of their counters (KB Q156063)."""
+        mts_in, mts_out = self.mts.queue_lengths()
         return {
             "Queued Inbound": self.inbound.awaiting_conversion,
-            "Queued MTS-IN": 0,
-            "Queued MTS-OUT": 0,
+            "Queued MTS-IN": mts_in,
+            "Queued MTS-OUT": mts_out,
             "Queued Outbound": 0,
         }
 

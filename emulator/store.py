@@ -397,6 +397,8 @@ class Store(Hierarchy):
                 self.annotations[annotation.scope, annotation.key] = annotation.value
         self.spool_done.update(loaded.spool_done)
         self._restore_messages(loaded)
+        for folder_id, floor in loaded.vanished_floors.items():
+            self.folders_by_id[folder_id].vanished_floor = floor
         for folder_id, modseq, uid in loaded.vanished:
             self.folders_by_id[folder_id].vanished.append((modseq, uid))
         for folder in self.folders_by_id.values():
