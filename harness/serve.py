@@ -1,0 +1,222 @@
+"""`mailjam serve`: the servers, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from emulator.builds import PATCHED_BUILD
+from emulator.config import Settings, SettingsError, default_hostname, parse_account
+from emulator.loading import eml_files, load
+from emulator.server import IS, Server
+from emulator.service import State
+from protocols.ports import SessionClosed
+from protocols.settings import FrontEndSettings, Limits
+
+from .stacks import await_stack
+from .watcher import Watcher
+
+HUNG_AFTER_SECONDS = 3.0
+PORTS = {
+    "smtp": 1025,
+    "pop3": 1110,
+    "imap": 1143,
+    "nntp": 1119,
+    "smtps": None,
+    "pop3s": None,
+    "imaps": None,
+    "nntps": None,
+    "lmtp": None,
+    "http": None,
+}
+
+
+def _port(text: str) -> int | None:
+    if text.lower() in ("none", "off"):
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: write 0 to 65535 (0: any free one), or off")
+    return int(text)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """`mailjam serve`."""
+    parser = subparsers.add_parser("serve", help="start the servers")
+    add = parser.add_argument
+    add("--build", default=PATCHED_BUILD, help="emulated build of Store.exe, or sp3, sp4, patched (%(default)s)")
+    add("--defect", action="append", default=[], metavar="NAME", help="switch a named defect on, whatever the build")
+    add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    for name, port in PORTS.items():
+        add(f"--{name}-port", type=_port, default=port, metavar="PORT", help=f"({port or 'off'}); 0: any, off: none")
+    add("--user", action="append", default=[], metavar="NAME:PASSWORD", help="an account; may be repeated")
+    add("--group", action="append", default=[], metavar="NAME", help="a newsgroup; may be repeated")
+    add("--load", action="append", default=[], type=Path, metavar="DIR", help="put the .eml files of a folder in")
+    add("--data", type=Path, metavar="DIR", help="keep everything in this folder (without it: in memory)")
+    add("--strict-users", action="store_true", help="only --user accounts exist; mail for others is refused")
+    add("--hostname", default=default_hostname(), help="name in greetings and trace fields (%(default)s)")
+    add("--personality", choices=("modern", "exchange55"), default="modern", help="greetings and capability lists")
+    add("--hide", action="append", default=[], metavar="EXT", help="a capability neither offered nor accepted")
+    add("--no-plaintext-login", action="store_true", help="passwords only under TLS")
+    add("--require-login", action="store_true", help="SMTP mail and NNTP reading need a login")
+    add("--message-bytes-max", type=int, default=Limits().message_bytes_max, help="(%(default)s)")
+    add("--quiet", action="store_true", help="no line for each session")
+    parser.set_defaults(run=run)
+
+
+def settings_from(arguments: argparse.Namespace) -> Settings:
+    """Settings from the command line. Raises SettingsError."""
+    front_end = FrontEndSettings(
+        hostname=arguments.hostname,
+        personality=arguments.personality,
+        capabilities_hidden=frozenset(name.upper() for name in arguments.hide),
+        plaintext_login=not arguments.no_plaintext_login,
+        login_required=arguments.require_login,
+        limits=Limits(message_bytes_max=arguments.message_bytes_max),
+    )
+    settings = Settings(
+        build=arguments.build,
+        defects=frozenset(arguments.defect),
+        host=arguments.host,
+        accounts=tuple(parse_account(text) for text in arguments.user),
+        groups=tuple(arguments.group),
+        load=tuple(arguments.load),
+        data=arguments.data,
+        strict_users=arguments.strict_users,
+        front_end=front_end,
+    )
+    return replace(settings, **{f"{name}_port": getattr(arguments, f"{name}_port") for name in PORTS})
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal comes. Raises SettingsError, UnknownBuild."""
+    settings = settings_from(arguments)
+    settings.find_build()
+    for directory in settings.load:
+        eml_files(directory)
+    return asyncio.run(_serve(settings, quiet=arguments.quiet))
+
+
+async def _serve(settings: Settings, *, quiet: bool) -> int:
+    server = Server(settings)
+    if not quiet:
+        server.bus.on(SessionClosed, _log_session)
+    await server.start()
+    for directory in settings.load:
+        count = await load(server, directory)
+        print(f"loaded {count} messages from {directory}")
+    print("\n".join(banner(server)), flush=True)
+    asked = asyncio.Queue[int]()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.put_nowait, number)
+    async with Watcher(server) as watcher:
+        report = loop.create_task(_report_jams(watcher))
+        await asked.get()
+        print("stopping (Ctrl-C again: kill)", flush=True)
+        killed = await _stop(server, asked)
+        report.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await report
+    await server.kill()
+    print("killed" if killed else "stopped", flush=True)
+    return 1 if killed else 0
+
+
+async def _stop(server: Server, asked: asyncio.Queue[int]) -> bool:
+    """Stop gracefully; True when a second signal came first. Says so when a jam keeps it from stopping."""
+    stop = server.control.request_stop(IS)
+    again = asyncio.get_running_loop().create_task(asked.get())
+    started, told = time.monotonic(), False
+    while not stop.done() and not again.done():
+        await asyncio.wait((stop, again), timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+        if not told and not stop.done() and time.monotonic() - started > HUNG_AFTER_SECONDS:
+            told = True
+            print("\n".join(hung_lines(server)), flush=True)
+    again.cancel()
+    return not stop.done()
+
+
+def hung_lines(server: Server) -> list[str]:
+    """Why a stop does not end."""
+    pending = [name for name, state in server.states().items() if state is State.STOP_PENDING]
+    lines = [f"{', '.join(pending) or 'the service'} stays in `stop pending`:"]
+    waits = server.sections.waits()
+    lines.extend(f"  {wait}" for wait in waits)
+    if server.sections.cycles():
+        lines.append("the store is jammed and will not stop by itself; Ctrl-C kills it")
+        lines.append("what was acknowledged is in the spool" if server.settings.data else "nothing is kept (no --data)")
+    elif not waits:
+        busy = [str(actor) for front_end in server.front_ends.values() for actor in front_end.actors()]
+        lines.extend(f"  waits for {actor}" for actor in busy[:20])
+    return lines
+
+
+async def _report_jams(watcher: Watcher) -> None:
+    jam = await _first_jam(watcher)
+    print("JAMMED:", flush=True)
+    for edge in jam.cycle:
+        print(f"  {edge}")
+        for frame in await_stack(edge.waiter_actor)[-4:]:
+            print(f"      {frame}")
+    sys.stdout.flush()
+
+
+async def _first_jam(watcher: Watcher) -> Any:
+    while True:
+        with contextlib.suppress(TimeoutError):
+            return await watcher.wait_for_jam(3600.0)
+
+
+def _log_session(event: SessionClosed) -> None:
+    stamp = time.strftime("%H:%M:%S")
+    who = f" {event.actor.user}" if event.actor.user else ""
+    print(
+        f"{stamp} {event.actor.name}{who} from {event.peer}: {event.commands} commands, {event.octets_sent} octets sent,"
+        f" {event.seconds:.2f} s, {event.how}",
+        flush=True,
+    )
+
+
+def banner(server: Server) -> list[str]:
+    """What to type into a mail client."""
+    settings = server.settings
+    lines = [f"mailjam emulates {server.build.number} ({server.build.service_pack})"]
+    if server.build.defects:
+        lines.append(f"defects: {', '.join(sorted(server.build.defects))}: this build can jam")
+    rows = {
+        "smtp": "outgoing mail",
+        "smtps": "outgoing mail, TLS",
+        "imap": "incoming mail",
+        "imaps": "incoming mail, TLS",
+        "pop3": "incoming mail",
+        "pop3s": "incoming mail, TLS",
+        "nntp": "news",
+        "nntps": "news, TLS",
+        "lmtp": "local delivery",
+        "http": "page and API",
+    }
+    for name, what in rows.items():
+        if name in server.addresses:
+            host, port = server.addresses[name]
+            shown = f"http://{host}:{port}/" if name == "http" else f"{host} port {port}"
+            lines.append(f"  {name.upper():6} {shown:28} {what}")
+    security = "STARTTLS or none" if server.tls_context is not None else "none"
+    if settings.accounts:
+        names = ", ".join(account.name for account in settings.accounts)
+        lines.append(f"  accounts: {names}; connection security: {security}")
+    else:
+        lines.append(f"  accounts: any name and password; connection security: {security}")
+    if not settings.data:
+        lines.append("  mail is kept in memory; --data DIR keeps it on disk")
+    lines.append("Ctrl-C stops")
+    return lines
+
+
+__all__ = ["SettingsError", "add_parser", "banner", "hung_lines", "run", "settings_from"]
