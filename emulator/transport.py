@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import ssl
+import struct
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -31,6 +33,23 @@ class Tap(Protocol):
     def received(self, octets: bytes) -> None: ...
     def sent(self, octets: bytes) -> None: ...
     def closed(self) -> None: ...
+
+
+class Filter(Protocol):
+    """Stands between a session and its peer on the way out: for fault scripts."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether octets wait in it."""
+        ...
+
+    def write(self, octets: bytes) -> None:
+        """Pass octets on to `Connection.emit`, now or later, changed or not."""
+        ...
+
+    def close_when_idle(self) -> None:
+        """Close the connection (`Connection.close`) once nothing waits any more."""
+        ...
 
 
 class _Inflate:
@@ -71,6 +90,7 @@ class Connection(asyncio.Protocol):
         self.local = ""
         self.session: Session[Any] | None = None
         self.tap: Tap | None = None
+        self.filter: Filter | None = None
         self.task: asyncio.Task[None] | None = None
         self._settings = settings
         self._clock = clock
@@ -178,6 +198,15 @@ class Connection(asyncio.Protocol):
         if self._lost or self._transport is None or not pieces:
             return
         octets = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if self.filter is None:
+            self.emit(octets)
+        else:
+            self.filter.write(octets)
+
+    def emit(self, octets: bytes) -> None:
+        """Send octets past any filter."""
+        if self._lost or self._transport is None:
+            return
         if self.tap is not None:
             self.tap.sent(octets)
         if self._inflate is not None:
@@ -269,8 +298,24 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what was written, then close."""
-        if self._transport is not None:
+        if self.filter is not None and self.filter.busy:
+            self.filter.close_when_idle()
+        elif self._transport is not None:
             self._transport.close()
+
+    def write_eof(self) -> None:
+        """Close our direction only; the peer may go on sending. Without effect under TLS, which cannot do it."""
+        if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def reset(self) -> None:
+        """Break the connection with a TCP reset: what was written may be lost, the peer gets an error."""
+        if self._transport is None:
+            return
+        peer = self._transport.get_extra_info("socket")
+        if peer is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
 
     def abort(self) -> None:
         """Close now; what was written may be lost."""

@@ -8,7 +8,7 @@ plain test. Concrete classes: `emulator.transport.Connection`, `emulator.store.S
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -169,6 +169,11 @@ class Content(Protocol):
         ...
 
     @property
+    def message_id(self) -> bytes:
+        """The Message-ID with its angle brackets, or b""."""
+        ...
+
+    @property
     def derived(self) -> dict[str, Any]:
         """What front-ends computed from the content and want to keep (`imap.envelope`): a bounded cache.
 
@@ -261,6 +266,11 @@ class Folder(Protocol):
         ...
 
     @property
+    def uids(self) -> Sequence[int]:
+        """Their UIDs, a live list too: `bisect` finds neighbours in it."""
+        ...
+
+    @property
     def size(self) -> int:
         """Sum of the message sizes, octets, kept up to date."""
         ...
@@ -336,6 +346,33 @@ class Store(Protocol):
 
     def find_message_id(self, message_id: bytes) -> Sequence[Any]:
         """All copies in newsgroups of the article `<id>`."""
+        ...
+
+    @property
+    def mailboxes(self) -> dict[str, Any]:
+        """All users' mailboxes by name."""
+        ...
+
+    @property
+    def annotations(self) -> dict[tuple[str, str], bytes]:
+        """What `annotate` keeps, by scope and key. Never changed by front-ends."""
+        ...
+
+    async def annotate(self, scope: str, key: str, value: bytes | None) -> None:
+        """Keep a named value (`folder:7`, `acl`); None removes it. Scopes: `server`, `mailbox:NAME`, `folder:ID`."""
+        ...
+
+    @property
+    def quota_bytes_max(self) -> int:
+        """Quota of each mailbox, octets; 0: none."""
+        ...
+
+    def claim_recent(self, folder: Any) -> int:
+        """Make all messages that are there no longer \\Recent to others: the UID from which on they were."""
+        ...
+
+    async def save_folder(self, folder: Any) -> None:
+        """Keep what was changed about a folder (special use, first recent UID)."""
         ...
 
     async def create_folder(self, mailbox: Any, name: str, *, special_use: str = "") -> Any: ...
@@ -457,6 +494,24 @@ class Events(Protocol):
     def publish(self, event: Any) -> None: ...
 
 
+class Monitor(Protocol):
+    """Watches sessions and may interfere with them: transcripts and fault scripts. Nobody, unless somebody asked."""
+
+    def session_opened(self, session: Any) -> None:
+        """The peer is connected, nothing was said yet: the place to set `session.connection.tap`."""
+        ...
+
+    async def around(
+        self, session: Any, command: str, arguments: Any, run: Callable[[], Awaitable[Any]]
+    ) -> bytes | tuple[bytes, ...]:
+        """Run one command and return its reply, or another one. `arguments` are octets or a parser over them.
+
+        `CONNECT` is what happens before the greeting, whose text `run` returns. Raises what `run` raises, and
+        ConnectionLost where the monitor ended the session.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class Services:
     """Everything a session reaches, in one value."""
@@ -472,6 +527,8 @@ class Services:
     """So many unpredictable octets, for nonces and identifiers; the explorer and tests give fixed ones."""
     shared: dict[str, Any] = field(default_factory=dict)
     """What sessions of one front-end remember together (`nntp.history`); the key begins with the protocol's name."""
+    monitor: Monitor | None = None
+    """Who watches sessions; None costs one comparison for each command."""
 
 
 @dataclass(frozen=True, slots=True)

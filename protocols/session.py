@@ -7,6 +7,7 @@ one session; `run` asserts that it is not entered twice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 from .actor import Actor, current_actor
@@ -118,7 +119,7 @@ class Session(Generic[S]):
 
     # --- input inside a command --------------------------------------------------------------------------------------
 
-    async def _more_inside(self) -> None:
+    async def more_inside(self) -> None:
         """Send what is there and wait for more of the command at hand. Raises ConnectionLost, DeadlinePassed."""
         await self.flush()
         if self.shutdown_requested:
@@ -136,13 +137,13 @@ class Session(Generic[S]):
         Raises InputTooLong, ConnectionLost, DeadlinePassed.
         """
         while (line := self.connection.buffer.line(line_bytes_max)) is None:
-            await self._more_inside()
+            await self.more_inside()
         return line
 
     async def continuation_block(self, block_bytes_max: int) -> bytes:
         """A dot-terminated block that belongs to the command at hand, unstuffed. Raises as `continuation_line` does."""
         while (block := self.connection.buffer.dot_block(block_bytes_max)) is None:
-            await self._more_inside()
+            await self.more_inside()
         return block
 
     # --- the loop -----------------------------------------------------------------------------------------------------
@@ -154,8 +155,13 @@ class Session(Generic[S]):
         token = current_actor.set(self.actor)
         events = self.services.events
         events.publish(SessionOpened(self.protocol, self.actor, self.connection.peer))
+        monitor = self.services.monitor
         try:
-            self.send(self.greeting())
+            if monitor is None:
+                self.send(self.greeting())
+            else:
+                monitor.session_opened(self)
+                self.send(await monitor.around(self, "CONNECT", b"", self._greet))
             await self._loop()
         except DeadlinePassed:
             self.how_ended = "deadline"
@@ -179,6 +185,9 @@ class Session(Generic[S]):
                     self.how_ended or "closed",
                 )
             )
+
+    async def _greet(self) -> Reply:
+        return self.greeting()
 
     async def _loop(self) -> None:
         connection = self.connection
@@ -221,7 +230,7 @@ class Session(Generic[S]):
             self.connection.write(self._out)
             self._out = []
 
-    async def execute(self, verb: bytes, rest: bytes) -> None:
+    async def execute(self, verb: bytes, rest: Any) -> None:
         """Run one command of the form `VERB arguments`: the one place where verb, state and syntax are checked."""
         command = self.commands.find(verb)
         if command is None or (command.capability and command.capability in self.settings.capabilities_hidden):
@@ -240,8 +249,13 @@ class Session(Generic[S]):
             return
         self.bad_commands = 0
         self.actor.doing = command.verb
+        monitor = self.services.monitor
         try:
-            self.send(await command.handler(self, arguments))
+            if monitor is None:
+                self.send(await command.handler(self, arguments))
+            else:
+                run = partial(command.handler, self, arguments)
+                self.send(await monitor.around(self, command.verb, rest, run))
         except SyntaxProblem as problem:
             self.send(self.bad_syntax(command, problem))
         except PortError as error:
