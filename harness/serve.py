@@ -178,8 +178,8 @@ def _log_session(event: SessionClosed) -> None:
     stamp = time.strftime("%H:%M:%S")
     who = f" {event.actor.user}" if event.actor.user else ""
     print(
-        f"{stamp} {event.actor.name}{who} from {event.peer}: {event.commands} commands, {event.octets_sent} octets sent,"
-        f" {event.seconds:.2f} s, {event.how}",
+        f"{stamp} {event.actor.name}{who} from {event.peer}: {event.commands} commands,"
+        f" {event.octets_sent} octets sent, {event.seconds:.2f} s, {event.how}",
         flush=True,
     )
 

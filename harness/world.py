@@ -37,6 +37,7 @@ from emulator.scheduling import Point
 from emulator.sections import CriticalSection, Sections
 from emulator.spool import Envelope, MemorySpool
 from emulator.store import Store
+from harness.exploration import ops
 from harness.exploration.execution import Actor as EngineActor
 from harness.exploration.execution import Program
 from harness.exploration.ops import ACQUIRE, READ, RELEASE, WRITE, Access, Op, Waiter, touch
@@ -114,6 +115,8 @@ class ExploredSection(CriticalSection):
         self._key = f"section:{section.name}"
 
     def leave(self) -> None:
+        if ops._running is None:  # the engine closes what jammed, outside of the actor's context
+            return
         super().leave()
         touch(self._key, RELEASE)
 

@@ -1,0 +1,72 @@
+"""Waiting and waking on asyncio."""
+
+import asyncio
+
+from emulator.scheduling import AsyncioScheduler, Point, Preemption
+from protocols.actor import Actor, current_actor
+
+POINT = Point("test.point")
+
+
+async def test_a_waiter_may_be_woken_before_it_is_awaited() -> None:
+    waiter = AsyncioScheduler().waiter()
+    waiter.wake()
+    waiter.wake()
+    await waiter
+
+
+async def test_preemption_is_seeded() -> None:
+    def draws(seed: int) -> list[bool]:
+        scheduler = AsyncioScheduler(Preemption(one_in=3, seed=seed))
+        found = []
+        for _ in range(100):
+            awaitable = scheduler.reach(POINT)
+            found.append(asyncio.iscoroutine(awaitable))
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()
+        return found
+
+    assert draws(1) == draws(1)
+    assert draws(1) != draws(2)
+    assert 15 < sum(draws(1)) < 55
+
+
+async def test_without_preemption_a_point_does_not_suspend() -> None:
+    scheduler = AsyncioScheduler(Preemption(one_in=0))
+
+    async def pass_points() -> None:
+        for _ in range(10):
+            await scheduler.reach(POINT)
+
+    coroutine = pass_points()
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("a point suspended")
+
+
+async def test_actors_are_current_in_their_tasks_and_failures_are_kept() -> None:
+    scheduler, seen = AsyncioScheduler(), []
+
+    async def work() -> None:
+        seen.append(current_actor.get().name)
+        raise RuntimeError("a defect")
+
+    await asyncio.wait([scheduler.spawn(Actor("smtp", 7), work())])
+    await asyncio.sleep(0)
+    assert seen == ["smtp-7"]
+    assert [(name, str(error)) for name, error in scheduler.failures] == [("smtp-7", "a defect")]
+    assert not scheduler.tasks
+
+
+async def test_cancel_all_ends_what_waits_for_ever() -> None:
+    scheduler = AsyncioScheduler()
+
+    async def wait() -> None:
+        await scheduler.waiter()
+
+    scheduler.spawn(Actor("imap"), wait())
+    await asyncio.sleep(0)
+    await scheduler.cancel_all()
+    assert not scheduler.tasks
