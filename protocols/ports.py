@@ -471,6 +471,14 @@ class Directory(Protocol):
         """The user for whom a bearer token was issued (XOAUTH2, OAUTHBEARER), else None."""
         ...
 
+    def find(self, address: str) -> str | None:
+        """The name of the mailbox that an address reaches now, or None (VRFY)."""
+        ...
+
+    def members(self, address: str) -> Sequence[str] | None:
+        """The members of a distribution list, or None (EXPN)."""
+        ...
+
     async def login(self, user: str) -> Any:
         """The `Mailbox` of an authenticated user; made when the settings say so. Raises NoSuchMailbox, Unavailable."""
         ...
@@ -478,6 +486,13 @@ class Directory(Protocol):
 
 class Submission(Protocol):
     """The Internet Mail Service's inbound side: a message is in the spool, durable, before this returns."""
+
+    extensions: frozenset[str]
+    """What of SMTP can be honoured behind the front-end: `DSN`, `ETRN`, `FUTURERELEASE`, `MT-PRIORITY`, `REQUIRETLS`."""
+
+    async def start_queue(self, node: str) -> int:
+        """Try now what is held for a domain (`@domain`: its subdomains too): how many messages (ETRN, RFC 1985)."""
+        ...
 
     async def submit(self, reverse_path: str, recipients: Sequence[str], octets: bytes, options: Any = None) -> str:
         """The spool file's name. Raises Unavailable (limit reached: 452), Rejected, OverQuota."""

@@ -37,6 +37,10 @@ class Limits:
     pop3_idle_seconds_max: float = 600.0
     smtp_idle_seconds_max: float = 300.0
     nntp_idle_seconds_max: float = 1800.0
+    nntp_history_entries_max: int = 200_000
+    """Message-IDs of articles that are not kept (expired, cancelled, refused) and shall not come again."""
+    newsgroups_per_article_max: int = 50
+    """Crossposting: names in one Newsgroups field."""
     output_batch_bytes_max: int = 65536
     """Replies gathered before they are written in one piece."""
     send_seconds_max: float = 300.0
@@ -69,12 +73,30 @@ class FrontEndSettings:
     """Whether SMTP mail and NNTP reading need a login first (POP3 and IMAP always do)."""
     posting_allowed: bool = True
     """Whether NNTP readers may POST."""
+    nntp_transit: bool = True
+    """Whether peers may feed articles: IHAVE, CHECK, TAKETHIS."""
+    nntp_control_messages: bool = False
+    """Whether newgroup, rmgroup and cancel messages are obeyed (RFC 5537 section 5)."""
+    nntp_moderators: tuple[tuple[str, str], ...] = ()
+    """(wildmat, address) in order: where submissions to a moderated group go; `%s` is the group, dots as hyphens."""
+    nntp_motd: str = ""
+    """LIST MOTD (RFC 6048 section 2.5)."""
+    nntp_subscriptions: tuple[str, ...] = ()
+    """LIST SUBSCRIPTIONS (RFC 6048 section 2.6): newsgroups for new readers."""
+    nntp_distributions: tuple[tuple[str, str], ...] = ()
+    """LIST DISTRIBUTIONS (RFC 6048 section 2.3): (name, description)."""
+    nntp_distribution_patterns: tuple[tuple[int, str, str], ...] = ()
+    """LIST DISTRIB.PATS (RFC 3977 section 7.6.5): (weight, wildmat, distribution)."""
     quirk_bare_lf: bool = False
     """A lone LF ends a command line too, for people who type into netcat. Never inside a message."""
     pop3_login_delay_seconds: int = 0
     """LOGIN-DELAY (RFC 2449 section 6.5): the least time between logins to one maildrop; 0: none."""
     pop3_expire_days: int | None = None
     """EXPIRE (RFC 2449 section 6.7): what is said about how long messages are kept; None: nothing is said."""
+    smtp_greeting_seconds: float = 0.0
+    """Pause before SMTP's greeting; a client that speaks during it is refused (KB Q286375 had such a pause)."""
+    smtp_nul_allowed: bool = False
+    """Whether NUL may stand in a message sent by DATA. With BODY=BINARYMIME and BDAT it always may."""
     public_namespace: str = "Public Folders/"
     """The IMAP name under which newsgroups appear (KB Q311468)."""
     limits: Limits = field(default_factory=Limits)
