@@ -21,8 +21,17 @@ from .turns import Turns
 if TYPE_CHECKING:
     from .config import Settings
 
+NAME_CHARACTERS_MAX = 1000
 NEWSGROUPS = object()
 """The key of the newsgroups' turn."""
+
+
+def check_name(name: str) -> None:
+    """Names are kept, listed and logged: no control characters, nothing UTF-8 cannot carry. Raises NotPermitted."""
+    if not 0 < len(name) <= NAME_CHARACTERS_MAX:
+        raise NotPermitted(f"a name has 1 to {NAME_CHARACTERS_MAX} characters")
+    if any(c < " " or "\x7f" <= c < "\xa0" or "\ud800" <= c < "\ue000" for c in name):
+        raise NotPermitted("this character cannot be in a name")
 
 
 class Hierarchy:
@@ -109,6 +118,7 @@ class Hierarchy:
         found = self.mailboxes.get(name)
         if found is not None:
             return found
+        check_name(name)
         async with self._turns.turn(name):
             return self.mailboxes.get(name) or await self._make_mailbox(name)
 
@@ -165,7 +175,8 @@ class Hierarchy:
             raise OverQuota(f"no more than {self.settings.folders_per_mailbox_max} folders can be made")
 
     async def create_folder(self, mailbox: Mailbox, name: str, *, special_use: str = "") -> Folder:
-        """Make a folder, and the levels above it. Raises AlreadyExists, OverQuota, Unavailable."""
+        """Make a folder, and the levels above it. Raises AlreadyExists, NotPermitted, OverQuota, Unavailable."""
+        check_name(name)
         async with self._turns.turn(mailbox.name):
             existing = mailbox.folders.get(name)
             if name.upper() == "INBOX" or (existing is not None and existing.selectable):
@@ -249,6 +260,7 @@ class Hierarchy:
         mailbox = folder.owner
         if mailbox is None:
             raise NotPermitted("a newsgroup cannot be renamed")
+        check_name(name)
         if folder.gone:
             raise NoSuchMailbox(f"{folder.name} is not there any more")
         if name in mailbox.folders or name.upper() == "INBOX":
@@ -307,12 +319,28 @@ class Hierarchy:
 
     async def save_folder(self, folder: Folder) -> None:
         """Keep what was changed about a folder (description, posting, special use, first recent UID)."""
-        await self._commit([folder.saved()], lambda kept: None)
+        if not folder.gone and not folder.closing:
+            await self._commit([folder.saved()], lambda kept: None)
+
+    def claim_recent(self, folder: Folder) -> int:
+        """Make all messages that are there no longer \\Recent to others: the UID from which on they were.
+
+        Does not wait; `save_folder` keeps it.
+        """
+        first = folder.first_recent_uid
+        folder.first_recent_uid = max(first, folder.uid_next)
+        return first
+
+    @property
+    def quota_bytes_max(self) -> int:
+        """Quota of each mailbox, octets; 0: none (RFC 9208)."""
+        return self.settings.mailbox_bytes_max
 
     # --- newsgroups ---------------------------------------------------------------------------------------------------
 
     async def create_newsgroup(self, name: str, *, description: str = "", posting: str = "y") -> Folder:
-        """A newsgroup, which is a public folder. Raises AlreadyExists, Unavailable."""
+        """A newsgroup, which is a public folder. Raises AlreadyExists, NotPermitted, Unavailable."""
+        check_name(name)
         async with self._turns.turn(NEWSGROUPS):
             if name in self.newsgroups:
                 raise AlreadyExists(f"newsgroup {name} exists")

@@ -206,12 +206,12 @@ class DiskSpool:
     async def names(self, folder: str) -> list[tuple[str, int]]:
         def look() -> list[tuple[str, int]]:
             with os.scandir(self._root / folder) as entries:
-                return sorted((entry.name, entry.stat().st_size) for entry in entries if _is_spool_name(entry.name))
+                return sorted((entry.name, entry.stat().st_size) for entry in entries if is_spool_name(entry.name))
 
         return await asyncio.to_thread(look)
 
 
-def _is_spool_name(name: str) -> bool:
+def is_spool_name(name: str) -> bool:
     return len(name) == NAME_CHARACTERS and all(character in ALPHABET for character in name)
 
 

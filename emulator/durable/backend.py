@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 import threading
 from collections import OrderedDict, deque
@@ -20,13 +19,13 @@ from protocols.ports import NoSuchMessage, Unavailable
 from . import bodies, schema
 from .directory_lock import DirectoryLock
 from .loading import load
+from .names import FILE_NAME, sync_directory
 from .writer import Job, Writer
 
 if TYPE_CHECKING:
     from emulator.content import Content
     from emulator.properties import PropertyMessage
 
-FILE_NAME = "store.sqlite3"
 READERS = 2
 _OVERHEAD_OCTETS = 4096
 """What a message in memory takes beside its octets, roughly: its properties and structure."""
@@ -241,12 +240,3 @@ def _say(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"the disk failed ({error.strerror})"
     return f"the store failed ({type(error).__name__}: {error})"
-
-
-def sync_directory(directory: Path) -> None:
-    """Make new names in a directory durable. Raises OSError."""
-    file = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
