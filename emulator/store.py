@@ -49,7 +49,8 @@ class Store(Hierarchy):
 
     def content_of(self, message: PropertyMessage, octets: bytes) -> Content:
         """A content with these octets, to append; `append` finds out whether the store has it already."""
-        return Content(digest_of(octets), len(octets), message, message.message_id)
+        message_id = message.structure.headers.get(b"Message-ID") or b""
+        return Content(digest_of(octets), len(octets), message, message_id.strip())
 
     async def append(
         self, items: Sequence[tuple[Content, Sequence[Target]]], *, spool_name: str | None = None
