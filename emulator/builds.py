@@ -95,6 +95,8 @@ KNOWN_BUILDS: tuple[str, ...] = (
 
 DEFECTIVE_BUILD = "5.5.2653.23"
 PATCHED_BUILD = "5.5.2654.29"
+DEFAULT_BUILD = "5.5.2655.37"
+"""The last roll-up: no known defect, so that a server which nobody wants to jam does not."""
 
 
 class UnknownBuild(ValueError):

@@ -14,7 +14,7 @@ from typing import Any
 
 from protocols.settings import FrontEndSettings, Limits
 
-from .builds import PATCHED_BUILD, Build, find_build
+from .builds import DEFAULT_BUILD, Build, find_build
 from .scheduling import Preemption
 
 
@@ -34,7 +34,7 @@ class Account:
 class Settings:
     """Everything that can be chosen about one server. Ports: 0 is chosen by the kernel, None is not served."""
 
-    build: str = PATCHED_BUILD
+    build: str = DEFAULT_BUILD
     defects: frozenset[str] = frozenset()
     """Named defects that are switched on whatever the build says."""
     host: str = "127.0.0.1"

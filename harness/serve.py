@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from emulator.builds import PATCHED_BUILD
+from emulator.builds import DEFAULT_BUILD
 from emulator.config import Settings, SettingsError, default_hostname, parse_account
 from emulator.loading import eml_files, load
 from emulator.server import IS, Server
@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """`mailjam serve`."""
     parser = subparsers.add_parser("serve", help="start the servers")
     add = parser.add_argument
-    add("--build", default=PATCHED_BUILD, help="emulated build of Store.exe, or sp3, sp4, patched (%(default)s)")
+    add("--build", default=DEFAULT_BUILD, help="emulated build of Store.exe, or sp3, sp4, patched (%(default)s)")
     add("--defect", action="append", default=[], metavar="NAME", help="switch a named defect on, whatever the build")
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     for name, port in PORTS.items():
