@@ -1,0 +1,130 @@
+"""Inbound conversion: MIME → property message (MS-OXCMAIL section 2.1.3 and 2.2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from emulator.properties import MAPI_BCC, MAPI_CC, MAPI_TO, Attachment, Lazy, PropertyMessage, Recipient, Value
+from emulator.property_tags import (
+    PR_DISPLAY_BCC,
+    PR_DISPLAY_CC,
+    PR_DISPLAY_TO,
+    PR_HASATTACH,
+    PR_MESSAGE_CLASS,
+    PR_MESSAGE_SIZE,
+    Key,
+)
+from protocols.mime import MimeLimits, Part, parse
+
+from . import envelope
+from .attachments import make_attachment
+from .body import body_properties
+from .layout import Layout, find_layout
+
+Values = dict[Key, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionLimits:
+    """What conversion looks into. What lies beyond stays in the octets, and in the attachment around it."""
+
+    mime: MimeLimits = field(default_factory=MimeLimits)
+    recipients_max: int = 32_766
+    """Rows of the recipients table (KB Q272672 has this number)."""
+    embedded_depth_max: int = 50
+    """Messages inside messages that become property messages of their own."""
+    decoded_octets_max: int = 1 << 30
+    """What one attachment may grow to when it is decompressed or run-length decoded."""
+
+
+DEFAULT_LIMITS: Final = ConversionLimits()
+
+
+class _Source:
+    """Where the properties of one message are found: its octets and their structure."""
+
+    __slots__ = ("_layout", "depth", "limits", "message", "octets", "received_at", "structure")
+
+    def __init__(
+        self, octets: bytes, structure: Part, received_at: float | None, limits: ConversionLimits, depth: int
+    ) -> None:
+        self.octets = octets
+        self.structure = structure
+        self.received_at = received_at
+        self.limits = limits
+        self.depth = depth
+        self._layout: Layout | None = None
+        self.message = PropertyMessage(
+            octets,
+            structure,
+            fill=self.properties,
+            find_recipients=self.recipients,
+            find_attachments=self.attachments,
+        )
+
+    @property
+    def layout(self) -> Layout:
+        if self._layout is None:
+            self._layout = find_layout(self.structure)
+        return self._layout
+
+    def properties(self) -> Values:
+        values: Values = {PR_MESSAGE_CLASS: "IPM.Note"}
+        values |= envelope.header_properties(self.structure.headers, self.received_at, self.limits.recipients_max)
+        body_properties(self.layout, values)
+        for key, kind in ((PR_DISPLAY_TO, MAPI_TO), (PR_DISPLAY_CC, MAPI_CC), (PR_DISPLAY_BCC, MAPI_BCC)):
+            values[key] = Lazy(partial(self._names, kind))
+        values[PR_HASATTACH] = bool(self.layout.attachments)
+        values[PR_MESSAGE_SIZE] = len(self.octets)
+        return values
+
+    def _names(self, kind: int) -> str:
+        return "; ".join([row.name for row in self.message.recipients if row.type == kind])
+
+    def recipients(self) -> list[Recipient]:
+        return envelope.recipients(self.structure.headers, self.limits.recipients_max)
+
+    def attachments(self) -> list[Attachment]:
+        return [make_attachment(leaf, number, self.embed) for number, leaf in enumerate(self.layout.attachments)]
+
+    def embed(self, octets: bytes) -> PropertyMessage:
+        """An embedded message; beyond the depth limit its attachments are not looked into."""
+        limits = self.limits
+        if self.depth + 1 >= limits.embedded_depth_max:
+            limits = ConversionLimits(MimeLimits(depth_max=0), limits.recipients_max, limits.embedded_depth_max)
+        return _convert(octets, None, limits, self.depth + 1)
+
+
+def _convert(octets: bytes, received_at: float | None, limits: ConversionLimits, depth: int) -> PropertyMessage:
+    return _Source(octets, parse(octets, limits.mime), received_at, limits, depth).message
+
+
+def inbound(
+    octets: bytes, *, received_at: float | None = None, limits: ConversionLimits = DEFAULT_LIMITS
+) -> PropertyMessage:
+    """The property message of a MIME message. Never raises; time and memory are linear in `octets`.
+
+    `received_at`: seconds since 1970 at which it was received (PR_MESSAGE_DELIVERY_TIME); without it the topmost
+    Received field says so. The structure is found now, properties and tables when they are asked for.
+    """
+    return _convert(octets, received_at, limits, 0)
+
+
+def inbound_stages(
+    octets: bytes, *, received_at: float | None = None, limits: ConversionLimits = DEFAULT_LIMITS
+) -> Generator[str, None, PropertyMessage]:
+    """As `inbound`, with a step after each stage, whose name it yields; everything is computed. Returns the message."""
+    structure = parse(octets, limits.mime)
+    yield "structure"
+    message = _Source(octets, structure, received_at, limits, 0).message
+    _ = message.recipients
+    yield "header"
+    message.properties.items()
+    yield "body"
+    for attachment in message.attachments:
+        attachment.items()
+        yield "attachment"
+    return message

@@ -1,0 +1,243 @@
+"""Property tags and named properties that conversion uses (MS-OXPROPS; the names are those of mapitags.h).
+
+A tag is a number: property identifier × 65536 + property type (MS-OXCDATA section 2.11.1). This file is data.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+from uuid import UUID
+
+PT_SHORT: Final = 0x0002
+PT_LONG: Final = 0x0003
+PT_FLOAT: Final = 0x0004
+PT_DOUBLE: Final = 0x0005
+PT_CURRENCY: Final = 0x0006
+PT_APPTIME: Final = 0x0007
+PT_ERROR: Final = 0x000A
+PT_BOOLEAN: Final = 0x000B
+PT_OBJECT: Final = 0x000D
+PT_I8: Final = 0x0014
+PT_STRING8: Final = 0x001E
+PT_UNICODE: Final = 0x001F
+PT_SYSTIME: Final = 0x0040
+PT_CLSID: Final = 0x0048
+PT_BINARY: Final = 0x0102
+MV_FLAG: Final = 0x1000
+
+TYPE_NAMES: Final = {
+    PT_SHORT: "PT_SHORT",
+    PT_LONG: "PT_LONG",
+    PT_FLOAT: "PT_FLOAT",
+    PT_DOUBLE: "PT_DOUBLE",
+    PT_CURRENCY: "PT_CURRENCY",
+    PT_APPTIME: "PT_APPTIME",
+    PT_ERROR: "PT_ERROR",
+    PT_BOOLEAN: "PT_BOOLEAN",
+    PT_OBJECT: "PT_OBJECT",
+    PT_I8: "PT_I8",
+    PT_STRING8: "PT_STRING8",
+    PT_UNICODE: "PT_UNICODE",
+    PT_SYSTIME: "PT_SYSTIME",
+    PT_CLSID: "PT_CLSID",
+    PT_BINARY: "PT_BINARY",
+}
+
+
+class NamedProperty(NamedTuple):
+    """A property known by a GUID and a name or number; where a numeric tag is needed, one is lent to it."""
+
+    guid: UUID
+    name: str | int
+    type: int = PT_UNICODE
+
+    def __str__(self) -> str:
+        label = GUID_NAMES.get(self.guid, str(self.guid))
+        name = self.name if isinstance(self.name, str) else f"0x{self.name:04X}"
+        return f"{label}:{name}"
+
+
+Key = int | NamedProperty
+
+PS_INTERNET_HEADERS: Final = UUID("00020386-0000-0000-C000-000000000046")
+PS_PUBLIC_STRINGS: Final = UUID("00020329-0000-0000-C000-000000000046")
+PS_MAPI: Final = UUID("00020328-0000-0000-C000-000000000046")
+PSETID_COMMON: Final = UUID("00062008-0000-0000-C000-000000000046")
+PSETID_APPOINTMENT: Final = UUID("00062002-0000-0000-C000-000000000046")
+PSETID_ADDRESS: Final = UUID("00062004-0000-0000-C000-000000000046")
+PSETID_TASK: Final = UUID("00062003-0000-0000-C000-000000000046")
+PSETID_MEETING: Final = UUID("6ED8DA90-450B-101B-98DA-00AA003F1305")
+PSETID_ATTACHMENT: Final = UUID("96357F7F-59E1-47D0-99A7-46515C183B54")
+
+GUID_NAMES: Final = {
+    PS_INTERNET_HEADERS: "PS_INTERNET_HEADERS",
+    PS_PUBLIC_STRINGS: "PS_PUBLIC_STRINGS",
+    PS_MAPI: "PS_MAPI",
+    PSETID_COMMON: "PSETID_Common",
+    PSETID_APPOINTMENT: "PSETID_Appointment",
+    PSETID_ADDRESS: "PSETID_Address",
+    PSETID_TASK: "PSETID_Task",
+    PSETID_MEETING: "PSETID_Meeting",
+    PSETID_ATTACHMENT: "PSETID_Attachment",
+}
+
+KEYWORDS: Final = NamedProperty(PS_PUBLIC_STRINGS, "Keywords", PT_UNICODE | MV_FLAG)
+CONTENT_CLASS: Final = NamedProperty(PS_INTERNET_HEADERS, "content-class")
+
+# --- message --------------------------------------------------------------------------------------------------------
+PR_ALTERNATE_RECIPIENT_ALLOWED: Final = 0x0002000B
+PR_AUTO_FORWARDED: Final = 0x0005000B
+PR_DEFERRED_DELIVERY_TIME: Final = 0x000F0040
+PR_EXPIRY_TIME: Final = 0x00150040
+PR_IMPORTANCE: Final = 0x00170003
+PR_MESSAGE_CLASS: Final = 0x001A001F
+PR_ORIGINATOR_DELIVERY_REPORT_REQUESTED: Final = 0x0023000B
+PR_PRIORITY: Final = 0x00260003
+PR_READ_RECEIPT_REQUESTED: Final = 0x0029000B
+PR_REPLY_TIME: Final = 0x00300040
+PR_REPORT_TAG: Final = 0x00310102
+PR_REPORT_TIME: Final = 0x00320040
+PR_SENSITIVITY: Final = 0x00360003
+PR_SUBJECT: Final = 0x0037001F
+PR_CLIENT_SUBMIT_TIME: Final = 0x00390040
+PR_SUBJECT_PREFIX: Final = 0x003D001F
+PR_RECEIVED_BY_NAME: Final = 0x0040001F
+PR_SENT_REPRESENTING_ENTRYID: Final = 0x00410102
+PR_SENT_REPRESENTING_NAME: Final = 0x0042001F
+PR_REPLY_RECIPIENT_ENTRIES: Final = 0x004F0102
+PR_REPLY_RECIPIENT_NAMES: Final = 0x0050001F
+PR_READ_RECEIPT_ENTRYID: Final = 0x00460102
+PR_READ_RECEIPT_NAME: Final = 0x402B001F
+PR_READ_RECEIPT_ADDRTYPE: Final = 0x4029001F
+PR_READ_RECEIPT_EMAIL_ADDRESS: Final = 0x402A001F
+PR_READ_RECEIPT_SMTP_ADDRESS: Final = 0x5D05001F
+PR_ORIGINAL_DELIVERY_TIME: Final = 0x00550040
+PR_ORIGINAL_SUBJECT: Final = 0x0049001F
+PR_ORIGINAL_SUBMIT_TIME: Final = 0x004E0040
+PR_SENT_REPRESENTING_ADDRTYPE: Final = 0x0064001F
+PR_SENT_REPRESENTING_EMAIL_ADDRESS: Final = 0x0065001F
+PR_CONVERSATION_TOPIC: Final = 0x0070001F
+PR_CONVERSATION_INDEX: Final = 0x00710102
+PR_TRANSPORT_MESSAGE_HEADERS: Final = 0x007D001F
+PR_TNEF_CORRELATION_KEY: Final = 0x007F0102
+PR_NDR_REASON_CODE: Final = 0x0C040003
+PR_NDR_DIAG_CODE: Final = 0x0C050003
+PR_RECIPIENT_TYPE: Final = 0x0C150003
+PR_REPLY_REQUESTED: Final = 0x0C17000B
+PR_SENDER_ENTRYID: Final = 0x0C190102
+PR_SENDER_NAME: Final = 0x0C1A001F
+PR_SUPPLEMENTARY_INFO: Final = 0x0C1B001F
+PR_SENDER_ADDRTYPE: Final = 0x0C1E001F
+PR_SENDER_EMAIL_ADDRESS: Final = 0x0C1F001F
+PR_NDR_STATUS_CODE: Final = 0x0C200003
+PR_REMOTE_MTA: Final = 0x0C21001F
+PR_DISPLAY_BCC: Final = 0x0E02001F
+PR_DISPLAY_CC: Final = 0x0E03001F
+PR_DISPLAY_TO: Final = 0x0E04001F
+PR_MESSAGE_DELIVERY_TIME: Final = 0x0E060040
+PR_MESSAGE_FLAGS: Final = 0x0E070003
+PR_MESSAGE_SIZE: Final = 0x0E080003
+PR_HASATTACH: Final = 0x0E1B000B
+PR_NORMALIZED_SUBJECT: Final = 0x0E1D001F
+PR_RTF_IN_SYNC: Final = 0x0E1F000B
+PR_BODY: Final = 0x1000001F
+PR_REPORT_TEXT: Final = 0x1001001F
+PR_RTF_COMPRESSED: Final = 0x10090102
+PR_HTML: Final = 0x10130102
+PR_BODY_CONTENT_LOCATION: Final = 0x1014001F
+PR_BODY_CONTENT_ID: Final = 0x1015001F
+PR_NATIVE_BODY_INFO: Final = 0x10160003
+PR_INTERNET_MESSAGE_ID: Final = 0x1035001F
+PR_INTERNET_REFERENCES: Final = 0x1039001F
+PR_INTERNET_PRECEDENCE: Final = 0x1041001F
+PR_IN_REPLY_TO_ID: Final = 0x1042001F
+PR_LIST_HELP: Final = 0x1043001F
+PR_LIST_SUBSCRIBE: Final = 0x1044001F
+PR_LIST_UNSUBSCRIBE: Final = 0x1045001F
+PR_SENDER_SMTP_ADDRESS: Final = 0x5D01001F
+PR_SENT_REPRESENTING_SMTP_ADDRESS: Final = 0x5D02001F
+PR_INTERNET_CPID: Final = 0x3FDE0003
+PR_AUTO_RESPONSE_SUPPRESS: Final = 0x3FDF0003
+PR_MESSAGE_LOCALE_ID: Final = 0x3FF10003
+PR_MESSAGE_CODEPAGE: Final = 0x3FFD0003
+PR_CONTENT_FILTER_SCL: Final = 0x40760003
+PR_SENDER_ID_STATUS: Final = 0x40790003
+PR_PURPORTED_SENDER_DOMAIN: Final = 0x4083001F
+PR_INETMAIL_OVERRIDE_FORMAT: Final = 0x59020003
+PR_MSG_EDITOR_FORMAT: Final = 0x59090003
+PR_ORIGINAL_MESSAGE_ID: Final = 0x1046001F
+PR_MIME_SKELETON: Final = 0x64F00102
+# --- recipients -----------------------------------------------------------------------------------------------------
+PR_ROWID: Final = 0x30000003
+PR_DISPLAY_NAME: Final = 0x3001001F
+PR_ADDRTYPE: Final = 0x3002001F
+PR_EMAIL_ADDRESS: Final = 0x3003001F
+PR_CREATION_TIME: Final = 0x30070040
+PR_LAST_MODIFICATION_TIME: Final = 0x30080040
+PR_SEARCH_KEY: Final = 0x300B0102
+PR_OBJECT_TYPE: Final = 0x0FFE0003
+PR_ENTRYID: Final = 0x0FFF0102
+PR_RESPONSIBILITY: Final = 0x0E0F000B
+PR_SMTP_ADDRESS: Final = 0x39FE001F
+PR_RECIPIENT_DISPLAY_NAME: Final = 0x5FF6001F
+PR_DSN_ACTION: Final = 0x0C060003
+# --- attachments ----------------------------------------------------------------------------------------------------
+PR_ATTACH_SIZE: Final = 0x0E200003
+PR_ATTACH_NUM: Final = 0x0E210003
+PR_ATTACH_DATA_BIN: Final = 0x37010102
+PR_ATTACH_DATA_OBJ: Final = 0x3701000D
+PR_ATTACH_ENCODING: Final = 0x37020102
+PR_ATTACH_EXTENSION: Final = 0x3703001F
+PR_ATTACH_FILENAME: Final = 0x3704001F
+PR_ATTACH_METHOD: Final = 0x37050003
+PR_ATTACH_LONG_FILENAME: Final = 0x3707001F
+PR_RENDERING_POSITION: Final = 0x370B0003
+PR_ATTACH_TRANSPORT_NAME: Final = 0x370C001F
+PR_ATTACH_RENDERING: Final = 0x37090102
+PR_ATTACH_TAG: Final = 0x370A0102
+PR_ATTACH_MIME_TAG: Final = 0x370E001F
+PR_ATTACH_ADDITIONAL_INFO: Final = 0x370F0102
+PR_ATTACH_CONTENT_BASE: Final = 0x3711001F
+PR_ATTACH_CONTENT_ID: Final = 0x3712001F
+PR_ATTACH_CONTENT_LOCATION: Final = 0x3713001F
+PR_ATTACH_FLAGS: Final = 0x37140003
+PR_ATTACH_PAYLOAD_CLASS: Final = 0x371A001F
+PR_TEXT_ATTACHMENT_CHARSET: Final = 0x371B001F
+PR_ATTACHMENT_HIDDEN: Final = 0x7FFE000B
+
+TAG_NAMES: Final[dict[int, str]] = {
+    value: name for name, value in list(globals().items()) if name.startswith("PR_") and isinstance(value, int)
+}
+_TAGS_BY_ID: Final[dict[int, int]] = {tag >> 16: tag for tag in TAG_NAMES}
+
+
+def property_id(tag: int) -> int:
+    """Identifier of a numeric tag."""
+    return tag >> 16
+
+
+def property_type(key: Key) -> int:
+    """Type of a property, the multi-value flag included."""
+    return key.type if isinstance(key, NamedProperty) else key & 0xFFFF
+
+
+def known_tag(identifier: int) -> int | None:
+    """The tag this file has for a property identifier."""
+    return _TAGS_BY_ID.get(identifier)
+
+
+def key_name(key: Key) -> str:
+    """What people call the property: `PR_SUBJECT`, `PS_INTERNET_HEADERS:x-mailer`, `0x6001001F`."""
+    if isinstance(key, NamedProperty):
+        return str(key)
+    name = TAG_NAMES.get(key)
+    if name is None:
+        known = _TAGS_BY_ID.get(key >> 16)
+        name = TAG_NAMES[known] if known is not None and known >> 16 < 0x8000 else f"0x{key:08X}"
+    return name
+
+
+def type_name(kind: int) -> str:
+    """`PT_UNICODE`, `PT_MV_UNICODE`."""
+    name = TYPE_NAMES.get(kind & ~MV_FLAG, f"0x{kind:04X}")
+    return name.replace("PT_", "PT_MV_") if kind & MV_FLAG else name
