@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections import deque
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,7 +42,8 @@ class Plain:
 
     def __init__(self, octets: bytes) -> None:
         self.octets = octets
-        self.message_id = b"<" + octets[:20] + b">" if octets.startswith(b"id") else b""
+        headers = {b"Message-ID": b"<" + octets[:20] + b">"} if octets.startswith(b"id") else {}
+        self.structure = SimpleNamespace(headers=headers)
 
 
 class SlowBackend(MemoryBackend):
