@@ -118,6 +118,15 @@ class InboundMail:
 
     # --- protocols.ports.Submission -----------------------------------------------------------------------------------
 
+    @property
+    def extensions(self) -> frozenset[str]:
+        """What of SMTP is honoured behind the front-end."""
+        return frozenset()
+
+    async def start_queue(self, node: str) -> int:
+        """Nothing is held for anybody."""
+        return 0
+
     async def submit(self, reverse_path: str, recipients: Sequence[str], octets: bytes, options: Any = None) -> str:
         """Keep the message in `In` and queue it. Raises Unavailable at the queue's limit or when the spool fails."""
         self._check_room(len(octets))

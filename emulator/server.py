@@ -26,6 +26,7 @@ from .queues import InboundMail, NotificationThread
 from .scheduling import AsyncioClock, AsyncioScheduler
 from .sections import Sections
 from .service import Service, ServiceControl, State, Steps
+from .smtp import smtp_connection, smtp_session
 from .spool import DiskSpool, MemorySpool, Spool
 from .store import Store
 from .transport import Connection, FrontEnd
@@ -58,6 +59,8 @@ class Server:
         self.addresses: dict[str, tuple[str, int]] = {}
         """(host, port) of each protocol that is served: `smtp`, `pop3`, `imap`, `nntp`, `smtps` and so on."""
         self.front_ends: dict[str, FrontEnd] = {}
+        self.mail_front_ends: dict[str, FrontEnd] = {}
+        """Those of the Internet Mail Service, which stops before the information store does."""
         self._listeners: dict[str, list[asyncio.Server]] = {IS: [], IMC: []}
         self._connections: Counter[str] = Counter()
         self._connection_count = 0
@@ -170,21 +173,28 @@ class Server:
         await self._open_mail_listeners()
 
     async def _open_mail_listeners(self) -> None:
-        try:
-            from protocols.smtp import smtp_factory
-        except ImportError:  # TEMPORARY
-            return
         settings = self.settings
-        if settings.smtp_port is not None:
-            await self._listen(
-                IMC, "smtp", smtp_factory(self.services, tls_context=self.tls_context), settings.smtp_port
+        front_end = self.mail_front_ends.get("smtp")
+        if front_end is None:
+            front_end = self.mail_front_ends["smtp"] = FrontEnd(
+                settings,
+                self.clock,
+                self.scheduler,
+                smtp_session(self.services),
+                tls_context=self.tls_context,
+                connection_class=smtp_connection(),
+                admit=self._admit,
+                dismiss=self._dismiss,
             )
+        if settings.smtp_port is not None:
+            await self._listen(IMC, "smtp", front_end.protocol, settings.smtp_port)
         if settings.smtps_port is not None:
-            factory = smtp_factory(self.services, implicit_tls=True)
-            await self._listen(IMC, "smtps", factory, settings.smtps_port, tls=True)
+            await self._listen(IMC, "smtps", front_end.protocol, settings.smtps_port, tls=True)
 
     async def _stop_mail(self) -> None:
         await self._close_listeners(IMC)
+        await asyncio.gather(*(front_end.stop() for front_end in self.mail_front_ends.values()))
+        self.mail_front_ends.clear()
         self.inbound.queue.close()
         if self.inbound.workers:
             await asyncio.wait(self.inbound.workers)
@@ -198,7 +208,7 @@ class Server:
         """End everything now, as the end of the process would. What was acknowledged is in the spool or the store."""
         for service in (IMC, IS):
             await self._close_listeners(service)
-        for front_end in self.front_ends.values():
+        for front_end in (*self.front_ends.values(), *self.mail_front_ends.values()):
             for connection in tuple(front_end.connections):
                 connection.abort()
         await self.scheduler.cancel_all()

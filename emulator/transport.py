@@ -379,6 +379,7 @@ class FrontEnd:
         session_class: Callable[[Connection], Session[Any]],
         *,
         tls_context: ssl.SSLContext | None = None,
+        connection_class: Callable[..., Connection] = Connection,
         admit: Callable[[Connection], str | None] = lambda connection: None,
         dismiss: Callable[[Connection], None] = lambda connection: None,
     ) -> None:
@@ -387,6 +388,7 @@ class FrontEnd:
         self._scheduler = scheduler
         self._session_class = session_class
         self._tls_context = tls_context
+        self._connection_class = connection_class
         self._admit = admit
         self._dismiss = dismiss
         self.connections: set[Connection] = set()
@@ -394,7 +396,7 @@ class FrontEnd:
 
     def protocol(self) -> Connection:
         """The factory for `loop.create_server`."""
-        return Connection(
+        return self._connection_class(
             self._settings, self._clock, tls_context=self._tls_context, made=self._made, lost=self._connection_lost
         )
 

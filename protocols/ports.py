@@ -487,8 +487,10 @@ class Directory(Protocol):
 class Submission(Protocol):
     """The Internet Mail Service's inbound side: a message is in the spool, durable, before this returns."""
 
-    extensions: frozenset[str]
-    """What of SMTP can be honoured behind the front-end: `DSN`, `ETRN`, `FUTURERELEASE`, `MT-PRIORITY`, `REQUIRETLS`."""
+    @property
+    def extensions(self) -> frozenset[str]:
+        """What of SMTP is honoured behind the front-end: of DSN, ETRN, FUTURERELEASE, MT-PRIORITY, REQUIRETLS."""
+        ...
 
     async def start_queue(self, node: str) -> int:
         """Try now what is held for a domain (`@domain`: its subdomains too): how many messages (ETRN, RFC 1985)."""

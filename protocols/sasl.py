@@ -37,6 +37,9 @@ RESPONSE_OCTETS_MAX = 12288
 SCRAM_ITERATIONS = 4096
 """RFC 7677 section 4 asks for at least 4096."""
 
+OPEN_TEXT = ("PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER")
+"""Mechanisms that carry the secret itself."""
+
 ChannelBinding = Callable[[str], bytes | None]
 FailureKind = Literal["credentials", "malformed", "cancelled"]
 
@@ -168,7 +171,7 @@ def mechanisms(
         names.append("SCRAM-SHA-256")
     names.append("CRAM-MD5")
     if open_text:
-        names += ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"]
+        names += OPEN_TEXT
     return tuple(name for name in names if f"AUTH={name}" not in hidden)
 
 

@@ -1,0 +1,50 @@
+"""The Received field (RFC 5321 section 4.4) and what may not stand in a message's octets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from .grammar import Refusal
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_date_second = -1
+_date_text = b""
+
+
+def date_time(seconds: float) -> bytes:
+    """A date-time of RFC 5322 section 3.3, in UTC. Messages of one second share the text."""
+    global _date_second, _date_text  # noqa: PLW0603 - a cache of one entry on the hottest path
+    second = int(seconds)
+    if second != _date_second:
+        when = datetime.fromtimestamp(second, UTC)
+        day = f"{_DAYS[when.weekday()]}, {when.day} {_MONTHS[when.month - 1]} {when.year:04}"
+        _date_text = f"{day} {when:%H:%M:%S} +0000".encode()
+        _date_second = second
+    return _date_text
+
+
+def received(prefix: bytes, identifier: str, only_recipient: str, seconds: float) -> bytes:
+    """The whole field. `prefix` is everything up to the identifier; `for` names a recipient only if it is the only one.
+
+    RFC 5321 section 7.6: naming one of several recipients would tell the others.
+    """
+    line = b"%b id %b" % (prefix, identifier.encode())
+    if only_recipient:
+        line += b"\r\n\tfor <%b>" % only_recipient.encode()
+    return b"%b; %b\r\n" % (line, date_time(seconds))
+
+
+def check_lines(octets: bytes, *, nul_allowed: bool) -> None:
+    """Refuse what another server could read as another message (SMTP smuggling, RFC 5321 section 2.3.8).
+
+    A bare CR, a bare LF and NUL may not stand in a message that came by DATA, nor by BDAT without BODY=BINARYMIME.
+    Raises Refusal.
+    """
+    line_ends = octets.count(b"\r\n")
+    if octets.count(b"\n") != line_ends:
+        raise Refusal(550, "5.6.0", "bare LF in the message: lines end with CRLF (RFC 5321 section 2.3.8)")
+    if octets.count(b"\r") != line_ends:
+        raise Refusal(550, "5.6.0", "bare CR in the message: lines end with CRLF (RFC 5321 section 2.3.8)")
+    if not nul_allowed and b"\0" in octets:
+        raise Refusal(550, "5.6.0", "NUL in the message: send it by BDAT with BODY=BINARYMIME (RFC 3030)")
