@@ -9,17 +9,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from protocols.actor import Actor, current_actor
 
 from .events import Bus, OrderViolated, SectionBlocked
 from .scheduling import Point, Scheduler, Waiter
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 class NotOwner(RuntimeError):
@@ -140,12 +135,55 @@ class CriticalSection:
         return f"<CriticalSection {self.name} owner={self.owner} waiters={len(self._waiters)}>"
 
 
+Points = tuple[Point, Point, Point]
+"""Wanted, held, leaving."""
+
+
+class Passage:
+    """Sections on the way through the conversion stage, held together. Made by `Sections.path`."""
+
+    __slots__ = ("_entered", "_scheduler", "_steps")
+
+    def __init__(self, scheduler: Scheduler, steps: list[tuple[CriticalSection, Points]]) -> None:
+        self._scheduler = scheduler
+        self._steps = steps
+        self._entered = 0
+
+    async def __aenter__(self) -> None:
+        reach = self._scheduler.reach
+        try:
+            for section, (wanted, held, _) in self._steps:
+                await reach(wanted)
+                await section.enter()
+                self._entered += 1
+                await reach(held)
+        except BaseException:
+            self._leave_all()
+            raise
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        try:
+            while kind is None and self._entered:
+                section, (_, _, leaving) = self._steps[self._entered - 1]
+                await self._scheduler.reach(leaving)
+                self._entered -= 1
+                section.leave()
+        finally:
+            self._leave_all()
+
+    def _leave_all(self) -> None:
+        """An exception passes: nothing may suspend here."""
+        while self._entered:
+            self._entered -= 1
+            self._steps[self._entered][0].leave()
+
+
 class Sections:
     """All critical sections of one information store, and the graph of who waits for whom."""
 
     def __init__(self, scheduler: Scheduler, bus: Bus, ranks: dict[str, int], purposes: dict[str, str]) -> None:
         self._scheduler = scheduler
-        self._points: dict[tuple[str, str], tuple[Point, Point, Point]] = {}
+        self._points: dict[tuple[str, str], Points] = {}
         self._sections = {
             name: CriticalSection(name, rank, scheduler, bus, purpose=purposes.get(name, ""))
             for name, rank in ranks.items()
@@ -163,32 +201,15 @@ class Sections:
     def __iter__(self) -> Iterator[CriticalSection]:
         return iter(self._sections.values())
 
-    @asynccontextmanager
-    async def path(self, path: str, order: Sequence[str]) -> AsyncIterator[None]:
-        """Hold the named sections, entered in the given order, left in the opposite one.
+    def path(self, path: str, order: Sequence[str]) -> Passage:
+        """`async with`: hold the named sections, entered in the given order, left in the opposite one.
 
         Before each entry stands the point `PATH.SECTION.wanted`, after it `PATH.SECTION.held`, before each leaving
         `PATH.SECTION.leaving`.
         """
-        reach = self._scheduler.reach
-        entered: list[tuple[CriticalSection, Point]] = []
-        try:
-            for name in order:
-                section = self._sections[name]
-                wanted, held, leaving = self._points_of(path, name)
-                await reach(wanted)
-                await section.enter()
-                entered.append((section, leaving))
-                await reach(held)
-            yield
-            for _section, leaving in reversed(entered):
-                await reach(leaving)
-                entered.pop()[0].leave()
-        finally:
-            while entered:  # an exception passed: nothing may suspend here
-                entered.pop()[0].leave()
+        return Passage(self._scheduler, [(self._sections[name], self._points_of(path, name)) for name in order])
 
-    def _points_of(self, path: str, name: str) -> tuple[Point, Point, Point]:
+    def _points_of(self, path: str, name: str) -> Points:
         points = self._points.get((path, name))
         if points is None:
             target = f"section:{name}"
