@@ -74,6 +74,8 @@ class SmtpServer(Connection, SMTP):
 
     session: Any
     transport: Any
+    _tls_protocol: Any = None
+    """aiosmtpd and its handlers ask this for whether TLS is on."""
     __ident__ = "mailjam"
 
     def __init__(self, *arguments: Any, plug: Plug | None = None, **keywords: Any) -> None:
@@ -103,16 +105,14 @@ class SmtpServer(Connection, SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        self._tls_protocol = transport.get_extra_info("ssl_object")
         super().connection_made(transport)
 
     async def start_tls(self) -> None:
         await super().start_tls()
+        assert self._transport is not None
         self.transport = self._transport
-
-    @property
-    def _tls_protocol(self) -> Any:
-        """aiosmtpd's handlers ask this for whether TLS is on."""
-        return self.tls or None
+        self._tls_protocol = self._transport.get_extra_info("ssl_object")
 
     def _check_password(self, mechanism: str, login: bytes, password: bytes) -> bool:
         assert self.session is not None
