@@ -33,7 +33,11 @@ class Client:
         async with asyncio.timeout(seconds_max):
             reader, writer = await asyncio.open_connection(*address, limit=1 << 26)
             client = cls(reader, writer, seconds_max)
-            client.greeting = await client.read_greeting()
+            try:
+                client.greeting = await client.read_greeting()
+            except BaseException:
+                writer.transport.abort()
+                raise
         return client
 
     async def read_greeting(self) -> bytes:
