@@ -30,11 +30,16 @@ _DECOMPRESSED_OCTETS_MAX = 1 << 30
 
 def pack(message: PropertyMessage) -> tuple[int, int, bytes]:
     """(form, checksum, body) of a message."""
-    form, plain = (PROPERTIES, message.to_bytes()) if message.modified else (OCTETS, message.octets)
+    if not message.modified:
+        return pack_octets(message.octets)
+    form, checksum, body = pack_octets(message.to_bytes())
+    return form | PROPERTIES, checksum, body
+
+
+def pack_octets(plain: bytes) -> tuple[int, int, bytes]:
+    """(form, checksum, body) of octets."""
     body = _compress(plain)
-    if body is not plain:
-        form += COMPRESSED
-    return form, zlib.crc32(body), body
+    return OCTETS if body is plain else COMPRESSED, zlib.crc32(body), body
 
 
 def _compress(plain: bytes) -> bytes:
@@ -63,6 +68,20 @@ def plain_body(form: int, checksum: int, body: bytes) -> bytes:
             raise ValueError("the body is cut short")
         return plain
     return body
+
+
+def readable_part(form: int, body: bytes) -> bytes:
+    """As much of a damaged body as can be decompressed: a whole message perhaps, its beginning, or nothing."""
+    if not form & COMPRESSED:
+        return body
+    inflate = zlib.decompressobj()
+    plain = bytearray()
+    try:
+        for start in range(0, len(body), 64):
+            plain += inflate.decompress(body[start : start + 64], _DECOMPRESSED_OCTETS_MAX - len(plain))
+    except (zlib.error, ValueError):
+        pass
+    return bytes(plain)
 
 
 @dataclass(frozen=True, slots=True)

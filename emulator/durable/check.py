@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from emulator.config import SettingsError
 from emulator.content import digest_of
@@ -26,7 +27,7 @@ class Problem:
 
     kind: str
     text: str
-    keys: tuple[int | str | bytes, ...] = ()
+    keys: tuple[Any, ...] = ()
 
 
 @dataclass(slots=True)
