@@ -1,0 +1,1 @@
+"""What stands behind the pytest plugin and the HTTP API: messages as tests want them, waiting, transcripts, tenants."""
