@@ -71,11 +71,15 @@ class Hierarchy:
 
         await self.backend.commit([*carried, *records], settle_both)
 
+    async def flush(self) -> None:
+        """Keep what nobody waited for. Raises Unavailable."""
+        if self._lazily:
+            await self._commit([], lambda kept: None)
+
     async def close(self) -> None:
-        """Keep what nobody waited for, and end the backend."""
+        """`flush`, and end the backend. Raises Unavailable when the last could not be kept."""
         try:
-            if self._lazily:
-                await self._commit([], lambda kept: None)
+            await self.flush()
         finally:
             await self.backend.close()
 

@@ -13,13 +13,14 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from protocols.ports import Clock, Services
+from protocols.ports import Clock, Services, Unavailable
 from protocols.session import Session
 
 from .builds import SECTION_RANKS
 from .config import Settings, SettingsError
 from .converter import Converter
 from .directory import Directory
+from .durable import open_store
 from .events import Bus
 from .mts import MessageTransferStub
 from .queues import InboundMail, NotificationThread
@@ -71,9 +72,17 @@ class Server:
     async def start(self) -> None:
         """Open the store and start all services. Raises SettingsError with one line that names the fix."""
         settings = self.settings
-        self.store = Store(settings, now=self.clock.time)
+        self.store: Store = await open_store(settings, now=self.clock.time)
+        try:
+            await self._assemble()
+        except BaseException:
+            await self.kill()
+            raise
+
+    async def _assemble(self) -> None:
+        settings = self.settings
         self.spool: Spool = MemorySpool()
-        if settings.data is not None:
+        if settings.data is not None:  # after the store, whose lock keeps a second process out
             disk = DiskSpool(settings.data)
             disk.open()
             self.spool = disk
@@ -106,12 +115,8 @@ class Server:
             if group not in self.store.newsgroups:
                 await self.store.create_newsgroup(group)
         self._add_services()
-        try:
-            for name in self.control.services:
-                await self.control.start(name)
-        except BaseException:
-            await self.kill()
-            raise
+        for name in self.control.services:
+            await self.control.start(name)
 
     def _add_services(self) -> None:
         store_steps = Steps(self._start_store, self._stop_store, self._close_listeners_of(IS))
@@ -165,7 +170,7 @@ class Server:
         self.front_ends.clear()
         self.notification.queue.close()
         self.mts.close()
-        await self.store.backend.close()
+        await self.store.flush()
 
     async def _start_mail(self) -> None:
         await self.inbound.recover()
@@ -212,8 +217,10 @@ class Server:
             for connection in tuple(front_end.connections):
                 connection.abort()
         await self.scheduler.cancel_all()
-        with contextlib.suppress(AttributeError):
-            await self.store.backend.close()
+        store: Store | None = getattr(self, "store", None)  # None: it could not be opened
+        if store is not None:
+            with contextlib.suppress(Unavailable):  # what waited for an occasion is found out again at the next start
+                await store.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

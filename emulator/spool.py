@@ -22,6 +22,8 @@ import aiofiles.os
 
 from protocols.ports import Unavailable
 
+from .config import SettingsError
+
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NAME_CHARACTERS = 8
 IN, OUT, BAD = "In", "Out", "BAD"
@@ -150,12 +152,19 @@ class DiskSpool:
         self._draw = draw or spool_names()
 
     def open(self) -> None:
-        """Make the folders; remove files that were being written when the process died (never acknowledged)."""
-        for folder in (IN, OUT, BAD):
-            path = self._root / folder
-            path.mkdir(parents=True, exist_ok=True)
-            for leftover in path.glob(f"*{_TEMPORARY}"):
-                leftover.unlink(missing_ok=True)
+        """Make the folders; remove files that were being written when the process died (never acknowledged).
+
+        Raises SettingsError.
+        """
+        try:
+            for folder in (IN, OUT, BAD):
+                path = self._root / folder
+                path.mkdir(parents=True, exist_ok=True)
+                for leftover in path.glob(f"*{_TEMPORARY}"):
+                    leftover.unlink(missing_ok=True)
+        except OSError as error:
+            text = f"--data: {self._root} cannot be used ({error.strerror}): choose another directory"
+            raise SettingsError(text) from None
 
     def _path(self, folder: str, name: str) -> Path:
         return self._root / folder / name

@@ -25,6 +25,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("directory", metavar="DIR", type=Path, help="the directory; no server may be using it")
     parser.add_argument("--repair", action="store_true", help="put right what is wrong; what is left over: lost+found")
+    parser.set_defaults(run=run)
     return parser
 
 

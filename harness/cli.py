@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from emulator.builds import UnknownBuild
 from emulator.config import SettingsError
 
-from . import commands, serve, soak
+from . import check, commands, serve, soak
 
 EXIT_USAGE = 2
 
@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands.verify_parser(subparsers)
     commands.demo_parser(subparsers)
     soak.add_parser(subparsers)
+    check.add_parser(subparsers)
     for subparser in subparsers.choices.values():
         _take_environment(subparser)
     return parser
