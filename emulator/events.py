@@ -76,6 +76,13 @@ class DirectoryChanged:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class SiteAddressingRebuilt:
+    """The directory-notification thread has rebuilt the conversion stage's copy of what derives from the directory."""
+
+    serial: int
+
+
 class Subscription:
     """A bounded queue of events; `dropped` counts those that found it full."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from protocols.actor import Actor, current_actor
 from protocols.ports import Clock, NoSuchMailbox, PortError, Rejected, Target, Unavailable
 
-from .events import Bus, DirectoryChanged, MessageAccepted, MessageBad, MessageDelivered
+from .events import Bus, DirectoryChanged, MessageAccepted, MessageBad, MessageDelivered, SiteAddressingRebuilt
 from .scheduling import Scheduler, Waiter
 from .spool import BAD, IN, Envelope, Spool
 
@@ -298,6 +298,7 @@ class NotificationThread:
 
     def __init__(self, scheduler: Scheduler, bus: Bus, converter: Converter, directory: Directory) -> None:
         self._scheduler = scheduler
+        self._bus = bus
         self._converter = converter
         self._directory = directory
         self.queue: WorkQueue[str] = WorkQueue(scheduler)
@@ -323,3 +324,5 @@ class NotificationThread:
             await self._converter.notification(self._directory)
             self.rebuilt_count += 1
             actor.doing = ""
+            if self._bus.wanted(SiteAddressingRebuilt):
+                self._bus.publish(SiteAddressingRebuilt(self._converter.site_addressing.serial))
