@@ -354,6 +354,11 @@ class Store(Protocol):
         ...
 
     @property
+    def folders_by_id(self) -> dict[int, Any]:
+        """All folders and newsgroups by `folder_id`."""
+        ...
+
+    @property
     def annotations(self) -> dict[tuple[str, str], bytes]:
         """What `annotate` keeps, by scope and key. Never changed by front-ends."""
         ...

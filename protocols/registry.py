@@ -30,7 +30,7 @@ class Command(Generic[S]):
 
     verb: str
     states: frozenset[Any]
-    syntax: Callable[[bytes], Any]
+    syntax: Callable[[Any], Any]
     handler: Handler[S]
     usage: str = ""
     capability: str = ""
@@ -59,7 +59,7 @@ class Registry(Generic[S]):
         verb: str,
         *,
         states: Iterable[Any],
-        syntax: Callable[[bytes], Any] = no_arguments,
+        syntax: Callable[[Any], Any] = no_arguments,
         usage: str = "",
         capability: str = "",
     ) -> Callable[[Handler[S]], Handler[S]]:

@@ -1,0 +1,249 @@
+"""FETCH (RFC 9051 section 6.4.5): the plan of `fetch_items` carried out for many messages, written in large pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from protocols.mime.structure import Part
+from protocols.ports import NoSuchMessage
+from protocols.reply import Reply
+
+from .errors import Bad
+from .fetch_items import (
+    FLAGS_STEP,
+    MODSEQ_STEP,
+    Modifiers,
+    Plan,
+    cut_partial,
+    read_items,
+    read_modifiers,
+    read_text,
+)
+from .flags import SEEN
+from .messages import chosen, selected
+from .scanner import Scanner
+from .sequence import Ranges, contains, format_ranges, format_set, resolve, spans
+from .states import COMMANDS, SELECTED
+from .view import View
+
+if TYPE_CHECKING:
+    from .session import ImapSession
+
+BATCH_OCTETS = 262144
+"""Message octets held before they are written."""
+BATCH_MESSAGES = 128
+
+_SEEN_ONLY = frozenset({SEEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """The arguments of FETCH."""
+
+    ranges: Ranges | None
+    plan: Plan
+    modifiers: Modifiers
+
+
+def _syntax(scanner: Scanner, *, with_uid: bool) -> Fetching:
+    scanner.space()
+    ranges = scanner.sequence()
+    scanner.space()
+    if scanner.single is not None:
+        plan, modifiers = read_text(scanner.rest(), with_uid)
+        return Fetching(ranges, plan, modifiers)
+    plan = read_items(scanner, with_uid=with_uid)
+    modifiers = Modifiers()
+    if scanner.try_space():
+        modifiers = read_modifiers(scanner)
+    scanner.end()
+    return Fetching(ranges, plan, modifiers)
+
+
+def fetch_syntax(scanner: Scanner) -> Fetching:
+    """`set items [(modifiers)]`."""
+    return _syntax(scanner, with_uid=False)
+
+
+def uid_fetch_syntax(scanner: Scanner) -> Fetching:
+    """The same; UID is among the items in any case."""
+    return _syntax(scanner, with_uid=True)
+
+
+@COMMANDS.command("FETCH", states=SELECTED, syntax=fetch_syntax)
+async def fetch(session: ImapSession, fetching: Fetching) -> Reply:
+    """RFC 9051 section 6.4.5."""
+    view = selected(session)
+    plan, modifiers = fetching.plan, fetching.modifiers
+    by_uid = session.verb.startswith(b"UID ")
+    messages = chosen(session, fetching.ranges)
+    if plan.has_modseq or modifiers.changed_since is not None:
+        session.condstore = True
+    if modifiers.vanished:
+        if not by_uid or not session.qresync:
+            raise Bad("VANISHED is for UID FETCH after ENABLE QRESYNC")
+        session.send(_vanished(view, fetching.ranges, modifiers.changed_since or 0))
+    if modifiers.changed_since is not None:
+        messages = [pair for pair in messages if pair[1].modseq > modifiers.changed_since]
+        if not plan.has_modseq:
+            plan = Plan(
+                (*plan.steps, MODSEQ_STEP),
+                plan.sets_seen,
+                plan.needs_octets,
+                plan.needs_part,
+                plan.has_flags,
+                True,
+                plan.text,
+            )
+    messages = cut_partial(messages, modifiers.partial)
+    if plan.needs_octets:
+        ranges = b"$" if fetching.ranges is None else format_ranges(fetching.ranges)
+        session.actor.doing = f"{session.verb.decode()} {ranges.decode()[:60]} {plan.text[:120]}"
+        whole = await fetch_content(session, view, messages, plan)
+    else:
+        whole = await fetch_index(session, view, messages, plan)
+    if not whole and not by_uid:
+        return session.no(b"Some of the messages have been expunged", b"EXPUNGEISSUED")
+    return session.ok(session.verb + b" completed")
+
+
+def _vanished(view: View, ranges: Ranges | None, modseq: int) -> bytes:
+    """`VANISHED (EARLIER)` of UID FETCH (RFC 7162 section 3.2.6)."""
+    folder = view.folder
+    wanted = resolve(ranges if ranges is not None else spans(view.saved), max(folder.uid_next - 1, 0))
+    gone = folder.vanished_since(modseq)
+    if gone is None:
+        there = set(view.uids)
+        gone = [uid for low, high in wanted for uid in range(low, high + 1) if uid not in there]
+    else:
+        gone = [uid for uid in gone if contains(wanted, uid)]
+    return b"* VANISHED (EARLIER) %s\r\n" % format_set(gone) if gone else b""
+
+
+def _prefix(session: ImapSession, number: int, message: Any) -> bytes:
+    if session.uidonly:
+        return b"* %d UIDFETCH (" % message.uid
+    return b"* %d FETCH (" % number
+
+
+async def fetch_index(session: ImapSession, view: View, messages: list[tuple[int, Any]], plan: Plan) -> bool:
+    """Answer from the index and from what was computed before. False: some messages are gone."""
+    conversion = session.services.conversion
+    steps = [(step.from_index, *(step.derived or ("", None))) for step in plan.steps]
+    batch_max = session.limits.output_batch_bytes_max
+    out: list[bytes] = []
+    size = 0
+    whole = True
+    for number, message in messages:
+        derived = message.content.derived
+        values = []
+        try:
+            for from_index, key, compute in steps:
+                if from_index is not None:
+                    values.append(from_index(view, message))
+                    continue
+                value = derived.get(key)
+                if value is None:
+                    value = await conversion.derive(message, key, compute)
+                values.append(value)
+        except NoSuchMessage:
+            whole = False
+            continue
+        line = b"%b%b)\r\n" % (_prefix(session, number, message), b" ".join(values))
+        out.append(line)
+        size += len(line)
+        if plan.has_flags:
+            view.forget_change(message.uid)
+        if size > batch_max:
+            session.send(b"".join(out))
+            out.clear()
+            size = 0
+            await session.flush()
+            await session.services.clock.sleep(0)  # others have their turn
+    if out:
+        session.send(b"".join(out))
+    return whole
+
+
+@dataclass(slots=True)
+class _Ready:
+    number: int
+    message: Any
+    octets: bytes
+    part: Part | None
+    derived: list[bytes]
+
+
+async def fetch_content(session: ImapSession, view: View, messages: list[tuple[int, Any]], plan: Plan) -> bool:
+    """Answer with pieces of the messages themselves. False: some messages are gone."""
+    conversion = session.services.conversion
+    derivations = [step.derived for step in plan.steps if step.derived]
+    batch: list[_Ready] = []
+    size = 0
+    whole = True
+    for number, message in messages:
+        try:
+            octets = await conversion.octets(message)
+            part = (await conversion.structure(message))[1] if plan.needs_part else None
+            derived = [await conversion.derive(message, key, compute) for key, compute in derivations]
+        except NoSuchMessage:
+            whole = False
+            continue
+        batch.append(_Ready(number, message, octets, part, derived))
+        size += len(octets)
+        if size > BATCH_OCTETS or len(batch) >= BATCH_MESSAGES:
+            await _write(session, view, batch, plan)
+            batch, size = [], 0
+            await session.flush()
+            await session.services.clock.sleep(0)
+    if batch:
+        await _write(session, view, batch, plan)
+    return whole
+
+
+async def _write(session: ImapSession, view: View, batch: list[_Ready], plan: Plan) -> None:
+    """Set \\Seen where it is due, and send the batch."""
+    told: set[int] = set()
+    if plan.sets_seen and not view.read_only:
+        unseen = [ready.message for ready in batch if SEEN not in ready.message.flags and not ready.message.expunged]
+        if unseen and "s" in session.rights(view.folder):
+            await session.services.store.set_flags(view.folder, unseen, "+", _SEEN_ONLY)
+            told = {message.uid for message in unseen}
+    for ready in batch:
+        session.send(_render(session, view, ready, plan, flags_too=ready.message.uid in told))
+
+
+def _render(session: ImapSession, view: View, ready: _Ready, plan: Plan, *, flags_too: bool) -> tuple[bytes, ...]:
+    message = ready.message
+    pieces: list[bytes] = []
+    text = _prefix(session, ready.number, message)
+    derived = iter(ready.derived)
+    first = True
+    for step in plan.steps:
+        if not first:
+            text += b" "
+        first = False
+        if step.content is not None:
+            before, octets = step.content.cut(ready.octets, ready.part)
+            text += before
+            if octets:
+                pieces.append(text)
+                pieces.append(octets)
+                text = b""
+        elif step.from_index is not None:
+            text += step.from_index(view, message)
+        else:
+            text += next(derived)
+    if flags_too and not plan.has_flags:
+        assert FLAGS_STEP.from_index is not None
+        text += b" " + FLAGS_STEP.from_index(view, message)
+    if flags_too and session.condstore and not plan.has_modseq:
+        text += b" MODSEQ (%d)" % message.modseq
+    if flags_too or plan.has_flags:
+        view.forget_change(message.uid)
+    pieces.append(text + b")\r\n")
+    return tuple(pieces)
+
+
+COMMANDS.command("UID FETCH", states=SELECTED, syntax=uid_fetch_syntax)(fetch)

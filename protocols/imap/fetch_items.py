@@ -1,0 +1,308 @@
+"""What FETCH asks for (RFC 9051 section 6.4.5), read into a plan that is kept for the next FETCH like it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from protocols.mime.structure import Part
+
+from .dates import format_date_time
+from .envelope import body, bodystructure, envelope
+from .errors import Bad
+from .mailboxes import MODSEQ_MAX
+from .scanner import Scanner
+from .sections import Section, decode_part, find_part, scan_section
+from .sequence import NUMBER_MAX
+from .texts import preview_value
+from .view import View
+
+ITEMS_MAX = 200
+
+Derive = Callable[[bytes, Part], bytes]
+FromIndex = Callable[[View, Any], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ContentItem:
+    """A piece of the message itself."""
+
+    label: bytes
+    section: Section
+    start: int = -1
+    length: int = 0
+    binary: bool = False
+    size_only: bool = False
+
+    @property
+    def needs_part(self) -> bool:
+        """Whether the structure is needed, not the octets alone."""
+        return bool(self.section.path or self.section.what or (self.binary and not self.section.path))
+
+    def cut(self, octets: bytes, part: Part | None) -> tuple[bytes, bytes]:
+        """What stands before the octets, and the octets. Raises No [UNKNOWN-CTE]."""
+        found: bytes | None
+        if part is None:
+            found = octets
+        elif self.binary and self.section.path:
+            inner = find_part(part, self.section.path)
+            found = None if inner is None or inner.type == "multipart" else decode_part(octets, inner)
+        else:
+            found = self.section.cut(octets, part)
+        if self.size_only:
+            return b"%b %d" % (self.label, len(found or b"")), b""
+        if found is None:
+            return self.label + b" NIL", b""
+        if self.start >= 0:
+            found = found[self.start : self.start + self.length]
+        if self.binary and b"\0" in found:
+            return b"%b ~{%d}\r\n" % (self.label, len(found)), found
+        return b"%b {%d}\r\n" % (self.label, len(found)), found
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One item of the plan: exactly one of the three is there."""
+
+    name: str
+    from_index: FromIndex | None = None
+    derived: tuple[str, Derive] | None = None
+    content: ContentItem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All items of one FETCH."""
+
+    steps: tuple[Step, ...]
+    sets_seen: bool = False
+    needs_octets: bool = False
+    needs_part: bool = False
+    has_flags: bool = False
+    has_modseq: bool = False
+    text: str = ""
+    """For reports: `BODY[]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modifiers:
+    """What stands in parentheses behind the items."""
+
+    changed_since: int | None = None
+    vanished: bool = False
+    partial: tuple[int, int] | None = None
+    """RFC 9394: positions in the result, 1 the first, -1 the last."""
+
+
+def _flags(view: View, message: Any) -> bytes:
+    return b"FLAGS " + view.flags_of(message)
+
+
+def _uid(view: View, message: Any) -> bytes:
+    return b"UID %d" % message.uid
+
+
+def _internal_date(view: View, message: Any) -> bytes:
+    return b"INTERNALDATE " + format_date_time(message.internal_date, message.zone_minutes)
+
+
+def _save_date(view: View, message: Any) -> bytes:
+    return b"SAVEDATE " + format_date_time(message.save_date, 0)
+
+
+def _size(view: View, message: Any) -> bytes:
+    return b"RFC822.SIZE %d" % message.content.size
+
+
+def _modseq(view: View, message: Any) -> bytes:
+    return b"MODSEQ (%d)" % message.modseq
+
+
+def _email_id(view: View, message: Any) -> bytes:
+    return b"EMAILID (%s)" % message.email_id.encode()
+
+
+def _thread_id(view: View, message: Any) -> bytes:
+    return b"THREADID NIL"  # RFC 8474 section 5.2: for a server that does not relate messages
+
+
+FLAGS_STEP = Step("FLAGS", _flags)
+UID_STEP = Step("UID", _uid)
+MODSEQ_STEP = Step("MODSEQ", _modseq)
+
+_STEPS = {
+    b"FLAGS": FLAGS_STEP,
+    b"UID": UID_STEP,
+    b"MODSEQ": MODSEQ_STEP,
+    b"INTERNALDATE": Step("INTERNALDATE", _internal_date),
+    b"SAVEDATE": Step("SAVEDATE", _save_date),
+    b"RFC822.SIZE": Step("RFC822.SIZE", _size),
+    b"EMAILID": Step("EMAILID", _email_id),
+    b"THREADID": Step("THREADID", _thread_id),
+    b"ENVELOPE": Step("ENVELOPE", derived=("imap.envelope", lambda octets, part: b"ENVELOPE " + envelope(part))),
+    b"BODYSTRUCTURE": Step(
+        "BODYSTRUCTURE", derived=("imap.bodystructure", lambda octets, part: b"BODYSTRUCTURE " + bodystructure(part))
+    ),
+    b"BODY": Step("BODY", derived=("imap.body", lambda octets, part: b"BODY " + body(part))),
+    b"PREVIEW": Step(
+        "PREVIEW", derived=("imap.preview", lambda octets, part: b"PREVIEW " + preview_value(octets, part))
+    ),
+    b"RFC822": Step("RFC822", content=ContentItem(b"RFC822", Section())),
+    b"RFC822.HEADER": Step("RFC822.HEADER", content=ContentItem(b"RFC822.HEADER", Section(what="HEADER"))),
+    b"RFC822.TEXT": Step("RFC822.TEXT", content=ContentItem(b"RFC822.TEXT", Section(what="TEXT"))),
+}
+_SETS_SEEN = frozenset({b"RFC822", b"RFC822.TEXT"})
+_MACROS = {
+    b"ALL": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE"),
+    b"FAST": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE"),
+    b"FULL": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY"),
+}
+_WORD = re.compile(rb"[A-Za-z0-9.]+")
+_PARTIAL = re.compile(rb"<([0-9]{1,20})\.([0-9]{1,20})>")
+_POSITION = re.compile(rb"-?[1-9][0-9]{0,9}")
+
+
+class _Reader:
+    def __init__(self, scanner: Scanner) -> None:
+        self.scanner = scanner
+        self.steps: dict[tuple[str, bytes], Step] = {}
+        self.sets_seen = False
+
+    def add(self, step: Step) -> None:
+        self.steps[step.name, step.content.label if step.content else b""] = step
+        if len(self.steps) > ITEMS_MAX:
+            raise Bad("there are too many items")
+
+    def item(self, *, macros: bool) -> None:
+        scanner = self.scanner
+        word = (scanner.try_match(_WORD) or b"").upper()
+        if macros and word in _MACROS:
+            for name in _MACROS[word]:
+                self.add(_STEPS[name])
+        elif scanner.peek() == 0x5B and word in (b"BODY", b"BODY.PEEK", b"BINARY", b"BINARY.PEEK", b"BINARY.SIZE"):
+            self.section(word)
+        elif word in _STEPS:
+            self.add(_STEPS[word])
+            self.sets_seen |= word in _SETS_SEEN
+            if word == b"PREVIEW" and scanner.try_take(b" (LAZY)"):
+                pass
+        else:
+            raise Bad("unknown item")
+
+    def section(self, word: bytes) -> None:
+        scanner = self.scanner
+        scanner.take(b"[")
+        section = scan_section(scanner)
+        scanner.take(b"]")
+        binary = word.startswith(b"BINARY")
+        if binary and section.what:
+            raise Bad("BINARY takes part numbers")
+        size_only = word == b"BINARY.SIZE"
+        label = b"%b[%b]" % (b"BINARY.SIZE" if size_only else b"BINARY" if binary else b"BODY", section.label)
+        start, length = -1, 0
+        if not size_only and scanner.peek() == 0x3C:
+            partial = scanner.try_match(_PARTIAL)
+            match = _PARTIAL.fullmatch(partial or b"")
+            if match is None:
+                raise Bad("a partial reads like <0.100>")
+            start, length = int(match[1]), int(match[2])
+            if not 0 < length <= NUMBER_MAX or start > NUMBER_MAX:
+                raise Bad("a partial has a length of at least 1, and 32-bit numbers")
+            label += b"<%d>" % start
+        if not word.endswith((b".PEEK", b".SIZE")):
+            self.sets_seen = True
+        self.add(Step(word.decode(), content=ContentItem(label, section, start, length, binary, size_only)))
+
+    def plan(self, text: str) -> Plan:
+        steps = tuple(self.steps.values())
+        contents = [step.content for step in steps if step.content]
+        return Plan(
+            steps,
+            self.sets_seen,
+            bool(contents),
+            any(item.needs_part for item in contents),
+            FLAGS_STEP in steps,
+            MODSEQ_STEP in steps,
+            text,
+        )
+
+
+def read_items(scanner: Scanner, *, with_uid: bool) -> Plan:
+    """Items: one, a macro, or a list in parentheses. Raises Bad."""
+    reader = _Reader(scanner)
+    if with_uid:
+        reader.add(UID_STEP)
+    if scanner.try_take(b"("):
+        scanner.skip_spaces()
+        reader.item(macros=True)  # a macro in parentheses is not in the grammar, but clients send it
+        while not scanner.try_take(b")"):
+            scanner.space()
+            if scanner.try_take(b")"):
+                break
+            reader.item(macros=True)
+    else:
+        reader.item(macros=True)
+    return reader.plan(
+        " ".join(name if not label else label.decode("ascii", "replace") for name, label in reader.steps)
+    )
+
+
+def read_modifiers(scanner: Scanner) -> Modifiers:
+    """`(CHANGEDSINCE n VANISHED)`, `(PARTIAL 1:100)`. Raises Bad."""
+    changed_since, vanished, partial = None, False, None
+    scanner.take(b"(")
+    while True:
+        word = scanner.word()
+        if word == b"CHANGEDSINCE":
+            scanner.space()
+            changed_since = scanner.number(MODSEQ_MAX)
+        elif word == b"VANISHED":
+            vanished = True
+        elif word == b"PARTIAL":
+            scanner.space()
+            partial = read_partial(scanner)
+        else:
+            raise Bad("unknown modifier")
+        if scanner.try_take(b")"):
+            break
+        scanner.space()
+    if vanished and changed_since is None:
+        raise Bad("VANISHED needs CHANGEDSINCE")
+    return Modifiers(changed_since, vanished, partial)
+
+
+def read_partial(scanner: Scanner) -> tuple[int, int]:
+    """`1:100` or `-1:-100` (RFC 9394 section 3.1)."""
+    first = scanner.try_match(_POSITION)
+    scanner.take(b":")
+    last = scanner.try_match(_POSITION)
+    if first is None or last is None or (first[0] == 0x2D) != (last[0] == 0x2D):
+        raise Bad("a range reads like 1:100 or -1:-100")
+    low, high = sorted((int(first), int(last)))
+    return low, high
+
+
+@lru_cache(maxsize=512)
+def read_text(text: bytes, with_uid: bool) -> tuple[Plan, Modifiers]:
+    """Items and modifiers of a FETCH without literals, kept for the next time. Raises Bad."""
+    scanner = Scanner((text,))
+    plan = read_items(scanner, with_uid=with_uid)
+    modifiers = Modifiers()
+    if scanner.try_space():
+        modifiers = read_modifiers(scanner)
+    scanner.end()
+    return plan, modifiers
+
+
+def cut_partial(found: list[Any], partial: tuple[int, int] | None) -> list[Any]:
+    """The part of a result that PARTIAL names."""
+    if partial is None:
+        return found
+    low, high = partial
+    if low > 0:
+        return found[low - 1 : high]
+    start, stop = len(found) + low, len(found) + high + 1
+    return found[max(start, 0) : max(stop, 0)]

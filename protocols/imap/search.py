@@ -1,0 +1,276 @@
+"""SEARCH with ESEARCH, SEARCHRES, PARTIAL and CONDSTORE (RFC 9051 section 6.4.4, RFC 4731, 5182, 9394, 7162)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from protocols.ports import NoSuchMessage, PortError
+from protocols.reply import Reply
+
+from .errors import Bad
+from .fetch_items import cut_partial, read_partial
+from .messages import selected
+from .names import quote
+from .records import search_records
+from .scanner import Scanner
+from .search_keys import Key, KeyReader, Loaded, charset_codec
+from .sequence import format_ordered, format_set
+from .states import COMMANDS, SELECTED
+from .view import View
+
+if TYPE_CHECKING:
+    from .session import ImapSession
+
+SCAN_OCTETS = 65536
+"""Message octets looked at before other sessions have their turn."""
+SCAN_MESSAGES = 500
+"""Records made before other sessions have their turn."""
+
+Found = list[tuple[int, Any]]
+
+
+@dataclass(slots=True)
+class Options:
+    """What RETURN asks for (RFC 4731 section 3.1)."""
+
+    extended: bool = False
+    wanted: set[str] = field(default_factory=set)
+    save: bool = False
+    partial: tuple[int, int] | None = None
+    update: bool = False
+
+
+@dataclass(slots=True)
+class Searching:
+    """The arguments of SEARCH; the keys are read when the command runs, for `$` and numbers depend on the view."""
+
+    options: Options
+    scanner: Scanner
+    charset: bytes | None
+
+
+_RETURN = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL", "UPDATE", "CONTEXT"})
+
+
+def read_options(scanner: Scanner) -> Options:
+    """`RETURN (MIN MAX …)` if it is there; the space behind it is taken."""
+    options = Options()
+    if not scanner.try_word(b"RETURN"):
+        return options
+    options.extended = True
+    scanner.space()
+    scanner.take(b"(")
+    scanner.skip_spaces()
+    while not scanner.try_take(b")"):
+        word = scanner.word().decode("ascii")
+        if word not in _RETURN:
+            raise Bad("unknown result option")
+        if word == "SAVE":
+            options.save = True
+        elif word == "UPDATE":
+            options.update = True
+        elif word == "PARTIAL":
+            scanner.space()
+            options.partial = read_partial(scanner)
+        elif word != "CONTEXT":
+            options.wanted.add(word)
+        if scanner.peek() != 0x29:
+            scanner.space()
+    if options.partial is not None and "ALL" in options.wanted:
+        raise Bad("PARTIAL and ALL cannot be combined")
+    if not options.wanted and not options.save and options.partial is None:
+        options.wanted.add("ALL")
+    scanner.space()
+    return options
+
+
+def search_syntax(scanner: Scanner) -> Searching:
+    """`[RETURN (…)] [CHARSET x] keys`."""
+    scanner.space()
+    options = read_options(scanner)
+    charset = None
+    if scanner.try_word(b"CHARSET"):
+        scanner.space()
+        charset = scanner.astring()
+        scanner.space()
+    return Searching(options, scanner, charset)
+
+
+def read_program(session: ImapSession, scanner: Scanner, charset: bytes | None) -> Key:
+    """The keys of a search. Raises Bad, No [BADCHARSET]."""
+    if charset is not None and session.utf8 and charset.upper() != b"UTF-8":
+        raise Bad("after ENABLE UTF8=ACCEPT the charset is UTF-8")
+    codec = charset_codec(charset) if charset is not None else "utf-8"
+    return KeyReader(scanner, selected(session), session.services.clock.time(), codec).program()
+
+
+@COMMANDS.command("SEARCH", states=SELECTED, syntax=search_syntax)
+async def search(session: ImapSession, searching: Searching) -> Reply:
+    """RFC 9051 section 6.4.4."""
+    view = selected(session)
+    options = searching.options
+    by_uid = session.verb.startswith(b"UID ") or session.uidonly
+    try:
+        program = read_program(session, searching.scanner, searching.charset)
+        found = await run(session, view, program)
+    except PortError:
+        if options.save:
+            view.saved = []  # RFC 5182 section 2.1: a search that is answered NO leaves an empty result
+        raise
+    if options.save:
+        view.saved = _to_save(found, options)
+    uses_modseq = program.uses_modseq
+    if not options.extended and not session.rev2:
+        session.send(plain_result(b"SEARCH", found, by_uid=by_uid, with_modseq=uses_modseq))
+    elif options.wanted or options.partial is not None:
+        session.send(extended_result(session.tag, found, options, by_uid=by_uid, with_modseq=uses_modseq))
+    return session.ok(session.verb + b" completed")
+
+
+def _to_save(found: Found, options: Options) -> list[int]:
+    """RFC 5182 section 2.4: with MIN or MAX alone only those are saved."""
+    uids = [message.uid for _, message in found]
+    if options.wanted and options.wanted <= {"MIN", "MAX"} and options.partial is None:
+        ends = ([uids[0]] if "MIN" in options.wanted else []) + ([uids[-1]] if "MAX" in options.wanted else [])
+        return sorted(set(ends)) if uids else []
+    if options.partial is not None and not options.wanted:
+        return sorted(cut_partial(uids, options.partial))
+    return sorted(uids)
+
+
+async def run(session: ImapSession, view: View, program: Key) -> Found:
+    """Messages that match, in ascending order. Expunged ones are left out (RFC 2180 section 4.1)."""
+    keys = program.all_of or (program,)
+    candidates = _candidates(view, program)
+    tests = [key.test for key in keys if key.level == 0]
+    if len(tests) == 1:
+        test = tests[0]
+        found = [(n, m) for n, m in candidates if test(n, m, None) and not m.expunged]
+    elif tests:
+        found = [(n, m) for n, m in candidates if not m.expunged and all(test(n, m, None) for test in tests)]
+    else:
+        found = [(n, m) for n, m in candidates if not m.expunged]
+    tests = [key.test for key in keys if key.level == 1]
+    if tests:
+        found = await _by_record(session, found, tests)
+    tests = [key.test for key in keys if key.level == 2]
+    if tests:
+        found = await _by_content(session, found, tests)
+    return found
+
+
+def _candidates(view: View, program: Key) -> Iterable[tuple[int, Any]]:
+    if program.uids is not None:
+        return view.select(program.uids, by_uid=True) if program.uids else ()
+    if program.numbers is not None:
+        return view.select(program.numbers, by_uid=False) if program.numbers else ()
+    return enumerate(view.messages, 1)
+
+
+async def _by_record(session: ImapSession, candidates: Found, tests: list[Any]) -> Found:
+    found: Found = []
+    made = 0
+    for index, (number, message) in enumerate(candidates):
+        record = message.content.derived.get("imap.search")
+        if record is None:
+            try:
+                record = await search_records(session, message)
+            except NoSuchMessage:
+                continue
+            made += 1
+        if (made + 1) % SCAN_MESSAGES == 0 or index % 20000 == 19999:
+            made += 1
+            await session.services.clock.sleep(0)
+        loaded = Loaded(record)
+        if all(test(number, message, loaded) for test in tests):
+            found.append((number, message))
+    return found
+
+
+async def _by_content(session: ImapSession, candidates: Found, tests: list[Any]) -> Found:
+    found: Found = []
+    scanned = 0
+    for number, message in candidates:
+        try:
+            record = await search_records(session, message)
+            octets, part = await session.services.conversion.structure(message)
+        except NoSuchMessage:
+            continue
+        loaded = Loaded(record, octets, part)
+        if all(test(number, message, loaded) for test in tests):
+            found.append((number, message))
+        scanned += len(octets) + 256
+        if scanned > SCAN_OCTETS:
+            scanned = 0
+            await session.services.clock.sleep(0)
+    return found
+
+
+# --- responses --------------------------------------------------------------------------------------------------------
+
+
+def plain_result(name: bytes, found: Found, *, by_uid: bool, with_modseq: bool = False) -> bytes:
+    """`* SEARCH 2 3 6`, with the highest mod-sequence where the search used one (RFC 7162 section 3.1.5)."""
+    if not found:
+        return b"* %b\r\n" % name
+    numbers = [m.uid for _, m in found] if by_uid else [n for n, _ in found]
+    text = " ".join(map(str, numbers)).encode()
+    if with_modseq:
+        return b"* %b %b (MODSEQ %d)\r\n" % (name, text, max(m.modseq for _, m in found))
+    return b"* %b %b\r\n" % (name, text)
+
+
+def extended_result(
+    tag: bytes, found: Found, options: Options, *, by_uid: bool, with_modseq: bool = False, ordered: bool = False
+) -> bytes:
+    """`* ESEARCH (TAG "a") UID COUNT 3 ALL 2,10:11` (RFC 4731 section 3.1, RFC 5267 section 4.4)."""
+    out = [b"* ESEARCH (TAG %b)" % quote(tag)]
+    if by_uid:
+        out.append(b"UID")
+    out += result_items(found, options, by_uid=by_uid, with_modseq=with_modseq, ordered=ordered)
+    return b" ".join(out) + b"\r\n"
+
+
+def result_items(
+    found: Found, options: Options, *, by_uid: bool, with_modseq: bool = False, ordered: bool = False
+) -> list[bytes]:
+    """The data of an ESEARCH response."""
+    numbers = [m.uid for _, m in found] if by_uid else [n for n, _ in found]
+    wanted = options.wanted
+    out: list[bytes] = []
+    if numbers and "MIN" in wanted:
+        out.append(b"MIN %d" % numbers[0])
+    if numbers and "MAX" in wanted:
+        out.append(b"MAX %d" % numbers[-1])
+    if "COUNT" in wanted:
+        out.append(b"COUNT %d" % len(numbers))
+    if numbers and "ALL" in wanted:
+        out.append(b"ALL " + format_numbers(numbers, ordered=ordered))
+    if options.partial is not None:
+        low, high = options.partial
+        first, last = (low, high) if low > 0 else (high, low)
+        part = cut_partial(numbers, options.partial)
+        out.append(b"PARTIAL (%d:%d %b)" % (first, last, format_numbers(part, ordered=ordered) if part else b"NIL"))
+    if with_modseq and found:
+        out.append(b"MODSEQ %d" % _highest_modseq(found, options))
+    return out
+
+
+def format_numbers(numbers: list[int], *, ordered: bool) -> bytes:
+    """A sequence set; in the given order where order is what was asked for (SORT)."""
+    if ordered:
+        return format_ordered(numbers)
+    return format_set(numbers)
+
+
+def _highest_modseq(found: Found, options: Options) -> int:
+    """RFC 4731 section 3.2: of the messages that are named."""
+    if options.wanted and options.wanted <= {"MIN", "MAX"}:
+        ends = ([found[0]] if "MIN" in options.wanted else []) + ([found[-1]] if "MAX" in options.wanted else [])
+        return int(max(m.modseq for _, m in ends))
+    return int(max(m.modseq for _, m in found))
+
+
+COMMANDS.command("UID SEARCH", states=SELECTED, syntax=search_syntax)(search)

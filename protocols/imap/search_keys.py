@@ -1,0 +1,369 @@
+"""Search keys (RFC 9051 section 6.4.4 and extensions) read into a tree whose nodes know what they need to be decided.
+
+Level 0 needs the index (flags, dates, sizes), level 1 the record of header fields (`records`), level 2 the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from protocols.mime.charsets import codec_name
+from protocols.mime.structure import Part
+
+from .dates import local_day, parse_date
+from .errors import Bad, No
+from .flags import match_keyword, parse_flag
+from .mailboxes import MODSEQ_MAX
+from .records import FIELDS, SearchRecord
+from .scanner import Scanner
+from .sequence import Ranges, contains, resolve
+from .texts import body_contains, fold, header_contains, header_text
+from .view import View
+
+KEYS_MAX = 1000
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What is at hand of a message beyond the index: the record at level 1, all of it at level 2."""
+
+    record: SearchRecord
+    octets: bytes = b""
+    part: Part | None = None
+
+
+Predicate = Callable[[int, Any, Any], bool]
+"""(number, message, `Loaded`) → whether it matches. At level 0 the last is None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One condition. `level` says what has to be at hand."""
+
+    level: int
+    test: Predicate
+    numbers: Ranges | None = None
+    """Resolved message numbers outside of which nothing matches."""
+    uids: Ranges | None = None
+    """Resolved UIDs outside of which nothing matches."""
+    uses_modseq: bool = False
+    fixed: bool = True
+    """Whether a message that is there keeps matching or not whatever its flags become."""
+    all_of: tuple[Key, ...] = ()
+    """The keys of a conjunction, so that each can be tried when what it needs is at hand."""
+
+
+class KeyReader:
+    """Reads search keys for one session's view."""
+
+    def __init__(self, scanner: Scanner, view: View, now: float, charset: str = "utf-8") -> None:
+        self._scanner = scanner
+        self._view = view
+        self._now = now
+        self._codec = charset
+        self._depth = 0
+        self._count = 0
+
+    def program(self) -> Key:
+        """All keys up to the end of the arguments."""
+        keys = [self.key()]
+        while self._scanner.try_space():
+            keys.append(self.key())
+        self._scanner.end()
+        return conjunction(keys)
+
+    def key(self) -> Key:
+        """One key."""
+        self._count += 1
+        if self._count > KEYS_MAX or self._depth > self._scanner.depth_max:
+            raise Bad("the search is too deep or has too many keys")
+        scanner = self._scanner
+        octet = scanner.peek()
+        if octet == 0x28:
+            return self._group()
+        if octet in (0x24, 0x2A) or 0x30 <= octet <= 0x39:
+            return self._numbers()
+        word = scanner.word().decode("ascii")
+        simple = _SIMPLE.get(word)
+        if simple is not None:
+            return simple(self._view)
+        reader = _READERS.get(word)
+        if reader is None:
+            raise Bad("unknown search key")
+        return reader(self, word)
+
+    def _group(self) -> Key:
+        scanner = self._scanner
+        scanner.take(b"(")
+        self._depth += 1
+        scanner.skip_spaces()
+        keys = [self.key()]
+        while not scanner.try_take(b")"):
+            scanner.space()
+            if scanner.try_take(b")"):
+                break
+            keys.append(self.key())
+        self._depth -= 1
+        return conjunction(keys)
+
+    def _numbers(self) -> Key:
+        ranges = self._scanner.sequence()
+        view = self._view
+        if ranges is None:
+            return _uid_key(tuple((uid, uid) for uid in view.saved))
+        if view.session.uidonly:
+            raise Bad("message numbers cannot be used after ENABLE UIDONLY", code=b"UIDREQUIRED")
+        numbers = resolve(ranges, view.count)
+        return Key(0, lambda n, m, d: contains(numbers, n), numbers=numbers)
+
+    # --- keys with arguments ------------------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """A string argument, case-folded."""
+        self._scanner.space()
+        octets = self._scanner.astring()
+        try:
+            return fold(octets.decode(self._codec))
+        except UnicodeDecodeError:
+            return fold(octets.decode("latin-1"))
+
+    def _uid(self, word: str) -> Key:
+        self._scanner.space()
+        ranges = self._scanner.sequence()
+        view = self._view
+        if ranges is None:
+            return _uid_key(tuple((uid, uid) for uid in view.saved))
+        return _uid_key(resolve(ranges, view.uids[-1] if view.uids else 0))
+
+    def _not(self, word: str) -> Key:
+        self._scanner.space()
+        self._depth += 1
+        key = self.key()
+        self._depth -= 1
+        test = key.test
+        return Key(key.level, lambda n, m, d: not test(n, m, d), uses_modseq=key.uses_modseq, fixed=key.fixed)
+
+    def _or(self, word: str) -> Key:
+        self._depth += 1
+        self._scanner.space()
+        first = self.key()
+        self._scanner.space()
+        second = self.key()
+        self._depth -= 1
+        one, other = (first, second) if first.level <= second.level else (second, first)
+        test, otherwise = one.test, other.test
+        return Key(
+            other.level,
+            lambda n, m, d: test(n, m, d) or otherwise(n, m, d),
+            uses_modseq=first.uses_modseq or second.uses_modseq,
+            fixed=first.fixed and second.fixed,
+        )
+
+    def _field(self, word: str) -> Key:
+        index, needle = FIELDS[word.lower()], self.text()
+        return Key(1, lambda n, m, d: needle in d.record[index])
+
+    def _header(self, word: str) -> Key:
+        self._scanner.space()
+        name = self._scanner.astring()
+        needle = self.text()
+        index = FIELDS.get(name.decode("ascii", "replace").lower())
+        if index is not None and needle:
+            return Key(1, lambda n, m, d: needle in d.record[index])
+
+        def test(n: int, m: Any, d: Any) -> bool:
+            values = d.part.headers.get_all(name)
+            return any(needle in header_text(value) for value in values) if needle else bool(values)
+
+        return Key(2, test)
+
+    def _body(self, word: str) -> Key:
+        needle = self.text()
+
+        def test(n: int, m: Any, d: Any) -> bool:
+            return not needle or body_contains(d.octets, d.part, needle)
+
+        return Key(2, test)
+
+    def _text(self, word: str) -> Key:
+        needle = self.text()
+
+        def test(n: int, m: Any, d: Any) -> bool:
+            if not needle or header_contains(d.octets, d.part, needle):
+                return True
+            return body_contains(d.octets, d.part, needle)
+
+        return Key(2, test)
+
+    def _keyword(self, word: str) -> Key:
+        self._scanner.space()
+        name = self._scanner.flag()
+        if name.startswith("\\"):
+            raise Bad("a keyword is missing")
+        keyword = match_keyword(parse_flag(name), frozenset(self._view.keywords))
+        if word == "KEYWORD":
+            return Key(0, lambda n, m, d: keyword in m.flags, fixed=False)
+        return Key(0, lambda n, m, d: keyword not in m.flags, fixed=False)
+
+    def _size(self, word: str) -> Key:
+        self._scanner.space()
+        size = self._scanner.number(MODSEQ_MAX)
+        if word == "LARGER":
+            return Key(0, lambda n, m, d: m.content.size > size)
+        return Key(0, lambda n, m, d: m.content.size < size)
+
+    def _day(self) -> int:
+        self._scanner.space()
+        octets = self._scanner.astring()
+        return parse_date(octets)
+
+    def _internal(self, word: str) -> Key:
+        day = self._day()
+
+        def of(n: int, m: Any, d: Any) -> int:
+            return local_day(m.internal_date, m.zone_minutes)
+
+        return Key(0, _compare(word, of, day))
+
+    def _saved(self, word: str) -> Key:
+        day = self._day()
+        return Key(0, _compare(word[5:], lambda n, m, d: local_day(m.save_date, 0), day))
+
+    def _sent(self, word: str) -> Key:
+        day = self._day()
+
+        def of(n: int, m: Any, d: Loaded) -> int | None:
+            return d.record.sent_day
+
+        return Key(1, _compare(word[4:], of, day))
+
+    def _within(self, word: str) -> Key:
+        self._scanner.space()
+        seconds = self._scanner.number()
+        if seconds == 0:
+            raise Bad("an interval is at least one second")
+        border = self._now - seconds
+        if word == "OLDER":
+            return Key(0, lambda n, m, d: m.internal_date <= border)
+        return Key(0, lambda n, m, d: m.internal_date >= border)
+
+    def _modseq(self, word: str) -> Key:
+        scanner = self._scanner
+        scanner.space()
+        if scanner.peek() == 0x22:
+            scanner.string()
+            scanner.space()
+            if scanner.word() not in (b"ALL", b"PRIV", b"SHARED"):
+                raise Bad("all, priv or shared is missing")
+            scanner.space()
+        least = scanner.number(MODSEQ_MAX)
+        self._view.session.condstore = True
+        return Key(0, lambda n, m, d: m.modseq >= least, uses_modseq=True, fixed=False)
+
+    def _email_id(self, word: str) -> Key:
+        self._scanner.space()
+        wanted = self._scanner.astring().decode("ascii", "replace")
+        if word == "THREADID":
+            return Key(0, lambda n, m, d: False)
+        return Key(0, lambda n, m, d: m.email_id == wanted)
+
+
+def _compare(word: str, of: Callable[[int, Any, Any], int | None], day: int) -> Predicate:
+    if word == "BEFORE":
+        return lambda n, m, d: (found := of(n, m, d)) is not None and found < day
+    if word == "ON":
+        return lambda n, m, d: of(n, m, d) == day
+    return lambda n, m, d: (found := of(n, m, d)) is not None and found >= day
+
+
+def _uid_key(uids: Ranges) -> Key:
+    return Key(0, lambda n, m, d: contains(uids, m.uid), uids=uids)
+
+
+def _has(flag: str) -> Callable[[View], Key]:
+    return lambda view: Key(0, lambda n, m, d: flag in m.flags, fixed=False)
+
+
+def _lacks(flag: str) -> Callable[[View], Key]:
+    return lambda view: Key(0, lambda n, m, d: flag not in m.flags, fixed=False)
+
+
+def _recent(view: View) -> Key:
+    return Key(0, lambda n, m, d: m.uid in view.recent)
+
+
+def _old(view: View) -> Key:
+    return Key(0, lambda n, m, d: m.uid not in view.recent)
+
+
+def _new(view: View) -> Key:
+    return Key(0, lambda n, m, d: m.uid in view.recent and "\\Seen" not in m.flags, fixed=False)
+
+
+def _all(view: View) -> Key:
+    return ALL
+
+
+ALL = Key(0, lambda n, m, d: True)
+
+_SIMPLE: dict[str, Callable[[View], Key]] = {
+    "ALL": _all,
+    "SAVEDATESUPPORTED": _all,
+    "RECENT": _recent,
+    "OLD": _old,
+    "NEW": _new,
+    **{name.upper(): _has("\\" + name) for name in ("Answered", "Deleted", "Draft", "Flagged", "Seen")},
+    **{"UN" + name.upper(): _lacks("\\" + name) for name in ("Answered", "Deleted", "Draft", "Flagged", "Seen")},
+}
+
+_READERS: dict[str, Callable[[KeyReader, str], Key]] = {
+    "UID": KeyReader._uid,
+    "NOT": KeyReader._not,
+    "OR": KeyReader._or,
+    "HEADER": KeyReader._header,
+    "BODY": KeyReader._body,
+    "TEXT": KeyReader._text,
+    "KEYWORD": KeyReader._keyword,
+    "UNKEYWORD": KeyReader._keyword,
+    "LARGER": KeyReader._size,
+    "SMALLER": KeyReader._size,
+    "MODSEQ": KeyReader._modseq,
+    "OLDER": KeyReader._within,
+    "YOUNGER": KeyReader._within,
+    "EMAILID": KeyReader._email_id,
+    "THREADID": KeyReader._email_id,
+    **dict.fromkeys(("FROM", "TO", "CC", "BCC", "SUBJECT"), KeyReader._field),
+    **dict.fromkeys(("BEFORE", "ON", "SINCE"), KeyReader._internal),
+    **dict.fromkeys(("SENTBEFORE", "SENTON", "SENTSINCE"), KeyReader._sent),
+    **dict.fromkeys(("SAVEDBEFORE", "SAVEDON", "SAVEDSINCE"), KeyReader._saved),
+}
+
+
+def conjunction(keys: list[Key]) -> Key:
+    """All of the keys, the cheapest first."""
+    if len(keys) == 1:
+        return keys[0]
+    flat = tuple(sorted((one for key in keys for one in key.all_of or (key,)), key=lambda key: key.level))
+    tests = tuple(key.test for key in flat)
+    return Key(
+        flat[-1].level,
+        lambda n, m, d: all(test(n, m, d) for test in tests),
+        next((key.numbers for key in flat if key.numbers is not None), None),
+        next((key.uids for key in flat if key.uids is not None), None),
+        any(key.uses_modseq for key in flat),
+        all(key.fixed for key in flat),
+        flat,
+    )
+
+
+def charset_codec(name: bytes) -> str:
+    """The codec of a CHARSET. Raises No [BADCHARSET]."""
+    text = name.decode("ascii", "replace").lower()
+    if text in ("utf-8", "us-ascii", "ascii", "utf8"):
+        return "utf-8"
+    codec = codec_name(text)
+    if not codec:
+        raise No("that charset is not known", code=b"BADCHARSET (UTF-8 US-ASCII ISO-8859-1 ISO-8859-15)")
+    return codec
