@@ -74,6 +74,8 @@ class Settings:
 
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    tls_directory: Path | None = None
+    """Where the certificate authority is kept from one start to the next; None: in memory."""
     tls: bool = True
     """Whether STARTTLS is offered; without files a certificate authority of our own makes a certificate."""
 

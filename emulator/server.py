@@ -16,6 +16,7 @@ from typing import Any, Self
 from protocols.ports import Clock, Services, Unavailable
 from protocols.session import Session
 
+from . import certificates
 from .builds import SECTION_RANKS
 from .config import Settings, SettingsError
 from .converter import Converter
@@ -72,6 +73,7 @@ class Server:
     async def start(self) -> None:
         """Open the store and start all services. Raises SettingsError with one line that names the fix."""
         settings = self.settings
+        self.tls_context = certificates.server_context(settings)
         self.store: Store = await open_store(settings, now=self.clock.time)
         try:
             await self._assemble()

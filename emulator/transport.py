@@ -8,7 +8,6 @@ loss when it next reads or writes. asyncio sets TCP_NODELAY on every stream sock
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import socket
 import ssl
 import struct
@@ -291,9 +290,9 @@ class Connection(asyncio.Protocol):
         if kind == "tls-exporter":
             export = getattr(tls, "export_keying_material", None)
             return export(b"EXPORTER-Channel-Binding", 32, b"") if export is not None else None
-        if kind == "tls-server-end-point" and self._tls_context is not None:
-            certificate = getattr(self._tls_context, "mailjam_certificate_der", None)
-            return hashlib.sha256(certificate).digest() if certificate else None
+        if kind == "tls-server-end-point":
+            found: bytes | None = getattr(tls.context, "mailjam_end_point", None)
+            return found
         return None
 
     def close(self) -> None:
