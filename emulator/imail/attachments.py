@@ -138,7 +138,7 @@ def _identify(part: Part, values: Values) -> None:
     if any(name not in _PLAIN_PARAMETERS for name in part.params):
         raw = part.headers.get(b"content-type")
         if raw is not None:
-            values[RAW_CONTENT_TYPE] = decode_words(raw)
+            values[RAW_CONTENT_TYPE] = " ".join(decode_words(raw).split())
 
 
 def _embedded_subject(attachment: Attachment) -> str | None:

@@ -16,7 +16,7 @@ from protocols.mime import Part, transfer
 from protocols.mime.charsets import decode_text, is_known
 from protocols.mime.words import decode_words
 
-from .codepages import UTF_8, code_page, codec_of, has_code_page
+from .codepages import ISO_8859_1, US_ASCII, UTF_8, WINDOWS_1252, code_page, codec_of, has_code_page
 from .layout import Layout
 
 Values = dict[Key, Value]
@@ -27,6 +27,14 @@ NATIVE_PLAIN, NATIVE_RTF, NATIVE_HTML, NATIVE_CLEAR_SIGNED = 1, 2, 3, 4
 def decoded_body(part: Part) -> bytes:
     """Octets of a part behind its transfer encoding."""
     return transfer.decode(part.body, part.encoding)
+
+
+def line_body(part: Part) -> bytes:
+    """As `decoded_body`, where lone LFs in the encoded form are line ends that somebody converted."""
+    body = part.body
+    if part.encoding not in {"base64", "binary"} and b"\0" not in body:
+        body = crlf_octets(body)
+    return transfer.decode(body, part.encoding)
 
 
 def part_text(part: Part) -> str:
@@ -51,41 +59,78 @@ def joined_text(parts: list[Part]) -> str:
     return "".join(texts)
 
 
-def charset_usable(charset: str) -> bool:
-    """Whether octets in this charset may stay octets, beside their code page."""
-    return bool(charset) and is_known(charset) and has_code_page(charset)
+def usable_page(octets: bytes, charset: str) -> int:
+    """Code page in which octets of this charset may stay as they are; 0 where they have to be converted to UTF-8.
+
+    US-ASCII and ISO-8859-1 are what mailers write when they do not know: octets say it better.
+    """
+    if octets.isascii() and not charset:
+        return US_ASCII
+    if not charset or not is_known(charset) or not has_code_page(charset):
+        return 0
+    page = code_page(charset)
+    if page == US_ASCII:
+        return US_ASCII if octets.isascii() else 0
+    if page == ISO_8859_1 and octets.translate(None, _C1) != octets:
+        return WINDOWS_1252
+    return page
 
 
-def html_page(parts: list[Part]) -> int:
-    """Code page in which `html_octets` are."""
-    charset = parts[0].params.get("charset", "")
-    return code_page(charset) if len(parts) == 1 and charset_usable(charset) else UTF_8
+_C1 = bytes(range(0x80, 0xA0))
 
 
-def html_octets(parts: list[Part]) -> bytes:
-    """HTML body: the part's own octets where its charset has a code page, UTF-8 otherwise."""
-    if len(parts) == 1 and charset_usable(parts[0].params.get("charset", "")):
-        return decoded_body(parts[0])
-    if len(parts) == 1:
-        octets = decoded_body(parts[0])
-        return decode_text(octets, parts[0].params.get("charset", "")).encode("utf-8", "replace")
-    return joined_text(parts).encode("utf-8", "replace")
+class _Html:
+    """The HTML body, found once: its octets in its own charset where that has a code page, in UTF-8 otherwise."""
+
+    __slots__ = ("_found", "_parts")
+
+    def __init__(self, parts: list[Part]) -> None:
+        self._parts = parts
+        self._found: tuple[bytes, int] | None = None
+
+    def _find(self) -> tuple[bytes, int]:
+        if self._found is None:
+            if len(self._parts) == 1:
+                part = self._parts[0]
+                charset = part.params.get("charset", "")
+                octets = line_body(part)
+                page = usable_page(octets, charset)
+                if not page:
+                    octets, page = decode_text(octets, charset).encode("utf-8", "replace"), UTF_8
+            else:
+                octets, page = joined_text(self._parts).encode("utf-8", "replace"), UTF_8
+            self._found = octets, page
+        return self._found
+
+    def octets(self) -> bytes:
+        return self._find()[0]
+
+    def page(self) -> int:
+        return self._find()[1]
+
+
+def crlf_octets(octets: bytes) -> bytes:
+    """The octets with every LF made CRLF."""
+    if octets.count(b"\n") == octets.count(b"\r\n"):
+        return octets
+    return octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 def body_properties(layout: Layout, values: Values) -> None:
     """Add the body properties. Texts are decoded when they are asked for."""
     plain = layout.body("plain")
     html = layout.body("html")
-    if html:
-        values[PR_INTERNET_CPID] = html_page(html)
-    elif plain:
-        charset = plain[0].params.get("charset", "")
-        values[PR_INTERNET_CPID] = code_page(charset) if charset_usable(charset) else _undeclared_page(plain[0])
     if plain:
         values[PR_BODY] = Lazy(lambda: joined_text(plain))
         values[PR_NATIVE_BODY_INFO] = NATIVE_PLAIN
+        first = plain[0]
+        values[PR_INTERNET_CPID] = Lazy(
+            lambda: usable_page(decoded_body(first), first.params.get("charset", "")) or UTF_8
+        )
     if html:
-        values[PR_HTML] = Lazy(lambda: html_octets(html))
+        form = _Html(html)
+        values[PR_HTML] = Lazy(form.octets)
+        values[PR_INTERNET_CPID] = Lazy(form.page)
         values[PR_NATIVE_BODY_INFO] = NATIVE_HTML
     for part in html or plain:
         content_id = part.content_id
@@ -95,11 +140,6 @@ def body_properties(layout: Layout, values: Values) -> None:
         if location:
             values[PR_BODY_CONTENT_LOCATION] = decode_words(location)
         break
-
-
-def _undeclared_page(part: Part) -> int:
-    """Without a charset: US-ASCII where the octets are, UTF-8 otherwise (RFC 2045 section 5.2)."""
-    return 20127 if part.octets[part.body_start : part.end].isascii() and part.encoding[:1] in "78" else UTF_8
 
 
 def body_text(octets: bytes, page: int) -> str:

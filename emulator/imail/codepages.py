@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from protocols.mime.charsets import codec_name
+from protocols.mime.charsets import codec_name, decode_text
 
 UTF_8 = 65001
 US_ASCII = 20127
+ISO_8859_1 = 28591
+WINDOWS_1252 = 1252
 
 _CHARSETS = {
     437: "ibm437",
@@ -125,3 +127,17 @@ def charset_of(page: int) -> str:
 def codec_of(page: int) -> str:
     """Python codec of a code page."""
     return codec_name(charset_of(page)) or "utf-8"
+
+
+def encode_text(text: str, page: int) -> tuple[str, bytes]:
+    """(MIME charset, octets) of a text: in the code page where it can hold the text, in UTF-8 otherwise."""
+    charset = charset_of(page)
+    if charset != "utf-8":
+        for codec in (charset, codec_of(page)):
+            try:
+                octets = text.encode(codec)
+            except (UnicodeError, LookupError):
+                continue
+            if decode_text(octets, charset) == text:
+                return charset, octets
+    return "utf-8", text.encode("utf-8", "replace")

@@ -69,6 +69,8 @@ def find_layout(root: Part) -> Layout:
             layout.bodies = inner.bodies
         return layout
     _visit(root, layout, first=True)
+    # what belongs to the body stands before what is attached to the message, as it does in generated MIME
+    layout.attachments.sort(key=lambda leaf: not leaf.related)
     return layout
 
 
