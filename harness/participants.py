@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from emulator.mts import Transfer
@@ -53,6 +54,8 @@ KINDS: dict[str, Kind] = {
         Kind("post", "nntp", "a newsreader posts an article", "inbound"),
         Kind("append", "imap", "an IMAP4 client appends a message", "inbound"),
         Kind("gateway-in", "gateway", "a gateway brings a message through MTS-IN", "inbound"),
+        Kind("put", "put", "a program puts a message into the store", "inbound"),
+        Kind("get", "get", "a program reads a message from the store", "outbound"),
         Kind("pop3", "pop3", "a POP3 client retrieves a message", "outbound"),
         Kind("fetch", "imap", "an IMAP4 client fetches a message", "outbound"),
         Kind("article", "nntp", "a newsreader reads an article", "outbound"),
@@ -128,22 +131,29 @@ def message(number: int, *, newsgroup: bool = False) -> bytes:
 
 
 def mailboxes(kinds: Sequence[str]) -> list[MailboxSpec]:
-    """A mailbox for each participant and a newsgroup with an article for each."""
-    count = len(kinds)
-    readers = [MailboxSpec(user_of(number), (message(number),)) for number in range(1, count + 1)]
-    articles = tuple(message(number, newsgroup=True) for number in range(1, count + 1))
-    return [*readers, MailboxSpec(GROUP, articles, public=True)]
+    """A mailbox for each participant that needs one, and a newsgroup with an article for each newsreader."""
+    specs = []
+    for number, kind in enumerate(kinds, 1):
+        if KINDS[kind].actor != "nntp":
+            specs.append(MailboxSpec(user_of(number), (message(number),) if KINDS[kind].path == "outbound" else ()))
+    if any(KINDS[kind].actor == "nntp" for kind in kinds):
+        articles = [message(number, newsgroup=True) for number, kind in enumerate(kinds, 1) if kind == "article"]
+        specs.append(MailboxSpec(GROUP, tuple(articles), public=True))
+    return specs
 
 
-def template(settings: Settings, kinds: Sequence[str], *, memo: bool = True) -> Template:
+def template(settings: Settings, kinds: Sequence[str]) -> Template:
     """What all executions of a scenario share."""
-    return Template(settings, mailboxes(kinds), memo=memo)
+    return Template(settings, mailboxes(kinds))
 
 
 def join(world: World, kinds: Sequence[str]) -> World:
     """Let the participants take part in an exploration."""
-    for number, (kind, name) in enumerate(zip(kinds, actor_names(kinds), strict=True), 1):
-        actor = Actor(KINDS[kind].actor, int(name.rpartition("-")[2]))
+    counts: dict[str, int] = {}
+    for number, kind in enumerate(kinds, 1):
+        name = KINDS[kind].actor
+        count = counts[name] = counts.get(name, 0) + 1
+        actor = Actor(name, count)
         world.act(actor, _JOIN[kind](world, actor, number))
     return world
 
@@ -151,6 +161,7 @@ def join(world: World, kinds: Sequence[str]) -> World:
 Join = Callable[[World, Actor, int], Coroutine[Any, Any, None]]
 
 
+@cache
 def _new(number: int, *, newsgroup: bool = False) -> bytes:
     """The message that an inbound participant brings: not one that is there already."""
     return message(100 + number, newsgroup=newsgroup).replace(b"reader1", b"reader")
@@ -202,6 +213,16 @@ def report_message(number: int) -> bytes:
     )
 
 
+async def _put(world: World, actor: Actor, number: int) -> None:
+    await _START_OPS["put"]
+    await world.converter.put(_new(number), [Target(world.store.mailbox(user_of(number)).inbox)])
+
+
+async def _get(world: World, actor: Actor, number: int) -> None:
+    await _START_OPS["get"]
+    await world.converter.octets(world.store.mailbox(user_of(number)).inbox.messages[0])
+
+
 async def _pop3(world: World, actor: Actor, number: int) -> None:
     login = f"USER {user_of(number)}\r\nPASS {PASSWORD}\r\n"
     await _session(world, actor, Pop3Session, login.encode(), b"RETR 1\r\nQUIT\r\n", "pop3")
@@ -220,7 +241,8 @@ async def _append(world: World, actor: Actor, number: int) -> None:
 
 
 async def _article(world: World, actor: Actor, number: int) -> None:
-    request = f"ARTICLE {number}\r\nQUIT\r\n".encode()
+    articles = [each.content.message_id for each in world.store.newsgroup(GROUP).messages]
+    request = b"ARTICLE %d\r\nQUIT\r\n" % (articles.index(b"<%d.1@example.com>" % number) + 1)
     await _session(world, actor, NntpSession, f"GROUP {GROUP}\r\n".encode(), request, "article")
 
 
@@ -240,6 +262,8 @@ _JOIN: dict[str, Join] = {
     "post": _post,
     "append": _append,
     "gateway-in": _gateway_in,
+    "put": _put,
+    "get": _get,
     "pop3": _pop3,
     "fetch": _fetch,
     "article": _article,

@@ -9,24 +9,24 @@ what it touches, so that the reduction knows which steps commute:
 * Each change of the store is a WRITE of "store", each read of a message and each reply to a peer a READ of it; the
   spool, the work queues and the cache of converted messages have a key each.
 
-Conversion is a pure function of the octets, so its results are kept between executions of one exploration
-(`memo=False`: computed again each time); everything that can change is new in each execution.
+The mailboxes' own messages are converted once for an exploration; everything that can change is new in each execution,
+and each message that comes in is converted in each execution anew.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from emulator import builds, changes, converter
+from emulator import changes, imail
 from emulator.builds import SECTION_RANKS, Build
 from emulator.changes import Change, Loaded, MemoryBackend, Settle
 from emulator.config import Settings
-from emulator.content import Content, digest_of
+from emulator.content import Content
 from emulator.converter import Converter
 from emulator.directory import Directory
 from emulator.events import Bus
@@ -70,12 +70,29 @@ class PointOp(Op):
         return self.point.name
 
 
+_PLAIN: dict[str, PointOp] = {}
+"""The operations of points without a guard: the same for all executions, since they carry no state."""
+
+
+class _Passed:
+    """An awaitable that does not suspend."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return
+        yield
+
+
+PASSED = _Passed()
+
+
 class ExploredScheduler:
     """`emulator.scheduling.Scheduler` for the engine: points and waits are operations."""
 
     def __init__(self) -> None:
         self.sections: Sections | None = None
-        self._plain: dict[int, PointOp] = {}
+        self._acquires: dict[tuple[str, str], PointOp] = {}
 
     def waiter(self) -> Waiter:
         """A wait for somebody's `wake`; who queues behind whom is shared state."""
@@ -83,16 +100,28 @@ class ExploredScheduler:
         return Waiter()
 
     def reach(self, point: Point) -> Awaitable[None]:
-        """The operation for a point."""
-        if point.kind == "acquire" and self.sections is not None:
-            section = self.sections[point.target.removeprefix("section:")]
-            actor = current_actor.get()
-            if section.owner is actor:
-                return PointOp(point, section, None)
-            return PointOp(point, section, lambda: section.owner is None)
-        op = self._plain.get(id(point))
+        """The operation for a point.
+
+        A point of kind `stage` is passed at once: what stands between it and the next point touches nothing shared
+        that is not declared while it runs, so stopping there could not bring up any other order.
+        """
+        kind = point.kind
+        if kind == "stage":
+            return PASSED
+        if kind != "acquire":
+            op = _PLAIN.get(point.name)
+            if op is None:
+                op = _PLAIN[point.name] = PointOp(point, None, None)
+            return op
+        actor = current_actor.get()
+        op = self._acquires.get((point.name, actor.name))
         if op is None:
-            op = self._plain[id(point)] = PointOp(point, None, None)
+            assert self.sections is not None
+            section = self.sections[point.target.removeprefix("section:")]
+            op = PointOp(point, section, lambda: section.owner is None or section.owner is actor)
+            self._acquires[point.name, actor.name] = op
+        elif op.section is not None and op.section.owner is actor:
+            return PointOp(point, op.section, None)
         return op
 
     def now(self) -> float:
@@ -108,17 +137,27 @@ class ExploredScheduler:
 class ExploredSection(CriticalSection):
     """Declares when it becomes free, also where an exception leaves it without passing a point."""
 
-    __slots__ = ("_key",)
-
-    def __init__(self, section: CriticalSection, scheduler: ExploredScheduler, bus: Bus) -> None:
-        super().__init__(section.name, section.rank, scheduler, bus, purpose=section.purpose)
-        self._key = f"section:{section.name}"
+    __slots__ = ()
 
     def leave(self) -> None:
         if ops._running is None:  # the engine closes what jammed, outside of the actor's context
             return
         super().leave()
-        touch(self._key, RELEASE)
+        touch(_SECTION_KEYS[self.name], RELEASE)
+
+
+_SECTION_KEYS = {name: f"section:{name}" for name in SECTION_RANKS}
+_POINTS: dict[tuple[str, str], tuple[Point, Point, Point]] = {}
+
+
+class ExploredSections(Sections):
+    """The critical sections of one world; the points, which never change, are shared by all worlds."""
+
+    def __init__(self, scheduler: ExploredScheduler, bus: Bus) -> None:
+        self._scheduler = scheduler
+        self._points = _POINTS
+        self._sections = {name: ExploredSection(name, rank, scheduler, bus) for name, rank in SECTION_RANKS.items()}
+        self.violations = Counter()
 
 
 class _Backend(MemoryBackend):
@@ -282,25 +321,15 @@ class MailboxSpec:
 class Template:
     """The immutable part of a world: settings, build, mailboxes, converted messages. Made once per exploration."""
 
-    def __init__(self, settings: Settings, mailboxes: Sequence[MailboxSpec], *, memo: bool = True) -> None:
+    def __init__(self, settings: Settings, mailboxes: Sequence[MailboxSpec]) -> None:
         self.settings = replace(settings, default_folders=())
         self.build: Build = settings.find_build()
         self.mailboxes = tuple(mailboxes)
-        self._memo: dict[bytes, Any] | None = {} if memo else None
         self._saved: list[changes.FolderSaved] = []
         self._contents: list[tuple[int, bytes, int, Any, bytes]] = []
         self._rows: list[changes.MessageRow] = []
         for mailbox in mailboxes:
             self._add(mailbox)
-
-    def convert(self, octets: bytes) -> Any:
-        """What `emulator.imail.inbound` makes of the octets: a pure function, so computed once."""
-        if self._memo is None:
-            return converter.imail.inbound(octets)
-        found = self._memo.get(octets)
-        if found is None:
-            found = self._memo[octets] = converter.imail.inbound(octets)
-        return found
 
     def _add(self, spec: MailboxSpec) -> None:
         folder_id = len(self._saved) + 1
@@ -308,9 +337,9 @@ class Template:
         name = spec.name if spec.public else "INBOX"
         folder = Folder(folder_id, None, name, 1, 0.0)
         for uid, octets in enumerate(spec.messages, 1):
-            properties = self.convert(octets)
+            content = Store.content_of(self, imail.inbound(octets), octets)  # type: ignore[arg-type]
             row = len(self._contents) + 1
-            self._contents.append((row, digest_of(octets), len(octets), properties, properties.message_id))
+            self._contents.append((row, content.digest, content.size, content.message, content.message_id))
             self._rows.append((folder_id, uid, uid + 1, frozenset(), 0.0, 0, 0.0, row))
         folder.uid_next = len(spec.messages) + 1
         folder.highest_modseq = len(spec.messages) + 1
@@ -356,32 +385,13 @@ class World:
         self.scheduler = ExploredScheduler()
         self.clock = FixedClock()
         self.bus = Bus()
-        self.sections = Sections(self.scheduler, self.bus, SECTION_RANKS, {})
-        own = self.sections._sections  # the one place where the laboratory looks inside: it declares what is entered
-        for name, section in own.items():
-            own[name] = ExploredSection(section, self.scheduler, self.bus)
+        self.sections = ExploredSections(self.scheduler, self.bus)
         self.scheduler.sections = self.sections
         self.store = Store(settings, _Backend(), now=self.clock.time)
         self.store.restore(template.loaded())
         self.directory = _Directory(settings, self.store, self.bus)
         self.converter = Converter(settings, build, self.sections, self.scheduler, self.store)
         self.converter._cache = _Cache()
-        self.converter.inbound_conversion = template.convert
-        self.spool = _Spool(_names())
-        self.inbound = InboundMail(
-            settings, self.scheduler, self.clock, self.bus, self.spool, self.store, self.directory, self.converter
-        )
-        self.inbound.queue = ClosingQueue(self.scheduler)
-        self.services = Services(
-            self.store,
-            self.converter,
-            self.directory,
-            self.inbound,
-            self.clock,
-            self.bus,
-            settings.front_end,
-            random_octets=bytes,
-        )
         self.actors: list[Actor] = []
         self.connections: list[tuple[str, MemoryConnection]] = []
         self._programs: list[EngineActor] = []
@@ -393,6 +403,41 @@ class World:
         actor.stack_of = coroutine
         self.actors.append(actor)
         self._programs.append(EngineActor(actor.name, coroutine, context))
+
+    @cached_property
+    def spool(self) -> MemorySpool:
+        """The spool, in memory."""
+        return _Spool(_names())
+
+    @cached_property
+    def inbound(self) -> InboundMail:
+        """The inbound side of the Internet Mail Service, without workers: its participants are the workers."""
+        inbound = InboundMail(
+            self.template.settings,
+            self.scheduler,
+            self.clock,
+            self.bus,
+            self.spool,
+            self.store,
+            self.directory,
+            self.converter,
+        )
+        inbound.queue = ClosingQueue(self.scheduler)
+        return inbound
+
+    @cached_property
+    def services(self) -> Services:
+        """What the sessions of this world reach."""
+        return Services(
+            self.store,
+            self.converter,
+            self.directory,
+            self.inbound,
+            self.clock,
+            self.bus,
+            self.template.settings.front_end,
+            random_octets=bytes,
+        )
 
     @cached_property
     def notification(self) -> NotificationThread:
@@ -425,7 +470,7 @@ class World:
                 (folder.folder_id, tuple((m.uid, m.content.digest, m.flags) for m in folder.messages))
                 for folder in self.store.folders_by_id.values()
             ),
-            tuple(tuple(sorted(files)) for files in self.spool._files.values()),
+            tuple(tuple(files) for files in self.spool._files.values()) if "spool" in self.__dict__ else (),
             tuple((name, b"".join(connection.sent)) for name, connection in self.connections),
             tuple(section.owner.name if section.owner is not None else "" for section in self.sections),
         )
@@ -443,4 +488,4 @@ def _names() -> Callable[[], str]:
     return draw
 
 
-__all__ = ["ClosingQueue", "MailboxSpec", "MemoryConnection", "PointOp", "Template", "World", "builds"]
+__all__ = ["ClosingQueue", "MailboxSpec", "MemoryConnection", "PointOp", "Template", "World"]
