@@ -115,6 +115,7 @@ class CriticalSection:
         self.owner = None
         if self._waiters:
             actor, waiter = self._waiters.popleft()
+            actor.waiting_for = None  # at once: it will run later, and the graph is looked at before
             self._grant(actor)
             waiter.wake()
 

@@ -47,6 +47,8 @@ class Traffic:
             try:
                 await talk(draw)
             except (OSError, Refused, asyncio.IncompleteReadError, TimeoutError) as error:
+                if "[IN-USE]" in str(error):  # two POP3 clients drew the same user
+                    continue
                 self.problems[f"{talk.__name__.strip('_')}: {type(error).__name__} {error}"[:200]] += 1
                 if isinstance(error, TimeoutError):
                     raise

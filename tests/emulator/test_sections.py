@@ -132,6 +132,23 @@ async def test_a_cycle_is_seen_as_it_closes_and_named_for_people(world: World) -
     assert all(section.owner is None for section in sections)
 
 
+async def test_an_actor_that_was_granted_a_section_waits_no_more(world: World) -> None:
+    imail = world.sections["imail"]
+    await imail.enter()
+
+    async def wait() -> None:
+        await imail.enter()
+        imail.leave()
+
+    task = world.start("b", wait())
+    await turns()
+    imail.leave()  # granted, but the waiter has not run yet
+    assert imail.owner is not None
+    assert imail.owner.waiting_for is None
+    assert world.sections.cycle_from(imail.owner) == []
+    await task
+
+
 async def test_a_wrong_order_is_recorded_even_when_nothing_hangs(world: World) -> None:
     seen: list[OrderViolated] = []
     world.bus.on(OrderViolated, seen.append)
