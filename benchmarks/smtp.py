@@ -19,7 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 
 def message(octets: int) -> bytes:
-    head = b"From: a@example.com\r\nTo: b@example.com\r\nSubject: benchmark\r\nMessage-ID: <%d@example.com>\r\n\r\n" % octets
+    head = (
+        b"From: a@example.com\r\nTo: b@example.com\r\nSubject: benchmark\r\nMessage-ID: <%d@example.com>\r\n\r\n"
+        % octets
+    )
     line = b"The quick brown fox jumps over the lazy dog and back again. 0123456789\r\n"
     return (head + line * (octets // len(line) + 1))[: max(octets - 2, len(head))] + b"\r\n"
 
@@ -30,12 +33,15 @@ def serve_mailjam(pipe: Connection) -> None:
 
     async def run() -> None:
         async with Server(Settings(inbound_queue_messages_max=10**9)) as server:
+            before = time.process_time()
             pipe.send(server.addresses["smtp"])
             await asyncio.to_thread(pipe.recv)
             waiting = server.inbound.awaiting_conversion
             started = time.perf_counter()
             await server.inbound.settled()
-            pipe.send((server.inbound.delivered_count, waiting, time.perf_counter() - started))
+            pipe.send(
+                (server.inbound.delivered_count, waiting, time.perf_counter() - started, time.process_time() - before)
+            )
 
     asyncio.run(run())
 
@@ -50,9 +56,10 @@ def serve_aiosmtpd(pipe: Connection) -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(lambda: SMTP(Nothing(), hostname="localhost"), "127.0.0.1", 0)
+        before = time.process_time()
         pipe.send(listener.sockets[0].getsockname())
         await asyncio.to_thread(pipe.recv)
-        pipe.send((0, 0, 0.0))
+        pipe.send((0, 0, 0.0, time.process_time() - before))
 
     asyncio.run(run())
 
@@ -147,12 +154,13 @@ def main() -> None:
         process.start()
         rate, latencies = asyncio.run(load(ours.recv(), arguments))
         ours.send("stop")
-        delivered, waiting, seconds = ours.recv()
+        delivered, waiting, seconds, processor = ours.recv()
         process.join()
         half, late = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
         print(
             f"{name:9} {rate:7.0f} messages/s  {rate * arguments.octets / 1e6:6.1f} MB/s"
             f"  p50 {half * 1e3:.2f} ms  p99 {late * 1e3:.2f} ms"
+            f"  server {processor / len(latencies) * 1e6:.0f} us of processor time a message"
             + (f"  delivered {delivered}; {waiting} were waiting, done {seconds:.2f} s later" if delivered else "")
         )
 

@@ -105,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._writing_paused = False
         self._deadline: float | None = None
         self._timer: Handle | None = None
+        self._timer_at = 0.0
         self._inflate: _Inflate | None = None
         self._starting_tls = False
 
@@ -340,21 +341,17 @@ class Connection(asyncio.Protocol):
         if seconds_max is None:
             self._deadline = None
         else:
-            self._deadline = self._clock.monotonic() + seconds_max
-            if self._timer is None:
+            self._deadline = deadline = self._clock.monotonic() + seconds_max
+            if self._timer is None or deadline < self._timer_at:
+                if self._timer is not None:
+                    self._timer.cancel()
                 self._timer = self._clock.call_later(seconds_max, self._deadline_reached)
-            elif seconds_max < self._timer_left():
-                self._timer.cancel()
-                self._timer = self._clock.call_later(seconds_max, self._deadline_reached)
+                self._timer_at = deadline
         try:
             await self._waiter
         finally:
             self._waiter = None
             self._deadline = None
-
-    def _timer_left(self) -> float:
-        when = getattr(self._timer, "when", None)
-        return when() - self._clock.monotonic() if callable(when) else 0.0
 
     def _deadline_reached(self) -> None:
         self._timer = None
@@ -363,6 +360,7 @@ class Connection(asyncio.Protocol):
         left = self._deadline - self._clock.monotonic()
         if left > 0.001:
             self._timer = self._clock.call_later(left, self._deadline_reached)
+            self._timer_at = self._deadline
             return
         self._waiter.set_exception(DeadlinePassed())
 

@@ -64,6 +64,10 @@ class Session(Generic[S]):
     def unknown_command(self, verb: bytes) -> Reply:
         raise NotImplementedError
 
+    def is_withheld(self, command: Command[Any]) -> bool:
+        """Whether a command that belongs to a capability is treated as unknown."""
+        return command.capability in self.settings.capabilities_hidden
+
     def wrong_state(self, command: Command[Any]) -> Reply:
         raise NotImplementedError
 
@@ -233,7 +237,7 @@ class Session(Generic[S]):
     async def execute(self, verb: bytes, rest: Any) -> None:
         """Run one command of the form `VERB arguments`: the one place where verb, state and syntax are checked."""
         command = self.commands.find(verb)
-        if command is None or (command.capability and command.capability in self.settings.capabilities_hidden):
+        if command is None or (command.capability and self.is_withheld(command)):
             self.send(self.unknown_command(verb))
             self.count_bad_command()
             return

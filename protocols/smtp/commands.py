@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from protocols.reader import InputTooLong
-from protocols.registry import raw_arguments
+from protocols.registry import Command, raw_arguments
 from protocols.reply import Reply
 
 from . import parameters
@@ -148,15 +148,19 @@ async def expn(session: SmtpSession, address: str) -> Reply:
     return multi_line(250, [f"{prefix}<{name if '@' in name else f'{name}@{host}'}>" for name in members])
 
 
+def _withheld(session: SmtpSession, known: Command[SmtpSession]) -> bool:
+    return bool(known.capability) and session.is_withheld(known)
+
+
 @command("HELP", states=ANY_STATE, syntax=raw_arguments, usage="HELP [command]", capability="HELP")
 async def help_(session: SmtpSession, topic: bytes) -> Reply:
     """RFC 5321 section 4.1.1.8."""
     prefix = "2.0.0 " if session.voice.enhanced else ""
     if topic:
         known = session.commands.find(topic)
-        if known is None or session.is_withheld(known):
+        if known is None or _withheld(session, known):
             return session.reply(504, "5.5.4", "there is no help on this")
         return multi_line(214, [f"{prefix}syntax: {known.usage}"])
-    verbs = [known.verb for known in session.commands if not session.is_withheld(known)]
+    verbs = [known.verb for known in session.commands if not _withheld(session, known)]
     lines = [" ".join(verbs[start : start + 8]) for start in range(0, len(verbs), 8)]
     return multi_line(214, [f"{prefix}{line}" for line in ["commands:", *lines, "HELP command tells its syntax"]])

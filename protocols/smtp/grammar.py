@@ -23,6 +23,9 @@ _LOCAL = rb"(?:" + _ATOM + rb"(?:\." + _ATOM + rb")*+|" + _QUOTED + rb")"
 _ROUTE = rb"(?:@(?:" + _DOMAIN + rb"|" + _LITERAL + rb")(?:,@(?:" + _DOMAIN + rb"|" + _LITERAL + rb"))*+:)?"
 _MAILBOX = rb"(?P<local>" + _LOCAL + rb")(?:@(?P<domain>" + _DOMAIN + rb"|" + _LITERAL + rb"))?"
 _PATH = re.compile(rb"<" + _ROUTE + _MAILBOX + rb">")
+_WORD = rb"[A-Za-z0-9_+=-]++"
+_PLAIN_PATH = re.compile(rb"<(" + _WORD + rb"(?:\." + _WORD + rb")*+@[A-Za-z0-9]++(?:[.-][A-Za-z0-9]++)*+)>")
+"""What most paths look like, and what needs no further look as long as it is short."""
 _BARE_MAILBOX = re.compile(_MAILBOX)
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
@@ -43,7 +46,8 @@ def after_keyword(rest: bytes, keyword: bytes, usage: str) -> bytes:
 
     Quirk: a space behind the colon is passed over, as many clients send one (RFC 5321 section 3.3 knows of the error).
     """
-    rest = rest.lstrip(b" ")
+    if rest.startswith(b" "):
+        rest = rest.lstrip(b" ")
     if rest[: len(keyword)].upper() != keyword:
         raise Refusal(501, "5.5.4", f"syntax: {usage}")
     return rest[len(keyword) :].lstrip(b" ")
@@ -55,6 +59,9 @@ def path(octets: bytes, enhanced: str) -> tuple[str, bytes]:
     The null path is an empty mailbox. A source route is accepted and ignored (RFC 5321 appendix C). Raises Refusal with
     `enhanced` (5.1.7 for senders, 5.1.3 for recipients).
     """
+    plain = _PLAIN_PATH.match(octets)
+    if plain is not None and plain.end() <= LABEL_OCTETS_MAX:
+        return plain[1].decode("ascii"), octets[plain.end() :]
     if octets.startswith(b"<>"):
         return "", octets[2:]
     match = _PATH.match(octets)

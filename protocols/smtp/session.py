@@ -84,6 +84,8 @@ class SmtpSession(Session["SmtpSession"]):
         """Name of the peer, when XCLIENT gave one."""
         self.client = personality.address_of(connection.peer)
         self.voice = personality.voice(self.settings)
+        self._command_bytes_max = self.limits.command_line_bytes_max
+        self._line_bytes_max = max(self._command_bytes_max, AUTH_LINE_OCTETS_MAX)
         self._trace_prefix = b""
         self._trace_utf8 = False
         self._trace_id = ""
@@ -109,6 +111,9 @@ class SmtpSession(Session["SmtpSession"]):
         return self.voice.greeting(self.settings)
 
     def unknown_command(self, verb: bytes) -> Reply:
+        if verb.upper() in FOREIGN_VERBS:
+            self.end("foreign protocol")
+            return self.reply(554, "5.5.1", "this is SMTP, not HTTP")
         if verb.upper() in UNIMPLEMENTED_VERBS:
             return self.reply(502, "5.5.1", "command not implemented")
         return self.voice.unknown
@@ -166,15 +171,9 @@ class SmtpSession(Session["SmtpSession"]):
     def is_withheld(self, command: Command[Any]) -> bool:
         """Whether a command is unknown here because its extension is hidden or was not part of the personality."""
         extension = command.capability
-        return bool(extension) and (extension in self.settings.capabilities_hidden or not self.voice.knows(extension))
+        return extension in self.settings.capabilities_hidden or not self.voice.knows(extension)
 
     # --- input --------------------------------------------------------------------------------------------------------
-
-    async def execute(self, verb: bytes, rest: Any) -> None:
-        command = self.commands.find(verb)
-        if command is not None and self.is_withheld(command):
-            verb = b""
-        await super().execute(verb, rest)
 
     def idle_seconds_max(self) -> float:
         return self.limits.smtp_idle_seconds_max
@@ -184,23 +183,19 @@ class SmtpSession(Session["SmtpSession"]):
         return super().seconds_to_wait() if self.settings.login_required else self.idle_seconds_max()
 
     def next_input(self) -> bytes | None:
-        maximum = self.limits.command_line_bytes_max
-        line = self.connection.buffer.line(max(maximum, AUTH_LINE_OCTETS_MAX))
-        if line is not None and len(line) + 2 > maximum and line[:5].upper() != b"AUTH ":
-            raise InputTooLong(maximum)
+        line = self.connection.buffer.line(self._line_bytes_max)
+        if line is not None and len(line) + 2 > self._command_bytes_max and line[:5].upper() != b"AUTH ":
+            raise InputTooLong(self._command_bytes_max)
         return line
 
     async def handle_input(self, item: bytes) -> None:
-        verb, _, rest = item.partition(b" ")
         if b"\n" in item or b"\r" in item or b"\0" in item:
             # RFC 5321 section 2.3.8; whoever strips these reads other commands than we do
             self.send(self.reply(500, "5.5.2", "bare CR, bare LF or NUL in a command line"))
             self.count_bad_command()
-        elif verb.upper() in FOREIGN_VERBS:
-            self.send(self.reply(554, "5.5.1", "this is SMTP, not HTTP"))
-            self.end("foreign protocol")
-        else:
-            await self.execute(verb, rest)
+            return
+        verb, _, rest = item.partition(b" ")
+        await self.execute(verb, rest)
 
     async def _loop(self) -> None:
         """RFC 5321 section 4.3.1: the client waits for the greeting; one that spoke already is refused."""
