@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from .grammar import Refusal
@@ -35,16 +36,20 @@ def received(prefix: bytes, identifier: str, only_recipient: str, seconds: float
     return b"%b; %b\r\n" % (line, date_time(seconds))
 
 
+_HIDDEN_END = re.compile(rb"(?:^|\n)(?:\0++\.\0*+|\.\0++)\r\n")
+
+
 def check_lines(octets: bytes, *, nul_allowed: bool) -> None:
     """Refuse what another server could read as another message (SMTP smuggling, RFC 5321 section 2.3.8).
 
-    A bare CR, a bare LF and NUL may not stand in a message that came by DATA, nor by BDAT without BODY=BINARYMIME.
-    Raises Refusal.
+    A bare CR and a bare LF may not stand in a message that came by DATA, nor by BDAT without BODY=BINARYMIME. NUL is
+    one of the 128 characters of RFC 5321 section 4.1.1.4 and real mail has it; refused is only the line that would be
+    a lone dot to a server which drops NULs. Raises Refusal.
     """
     line_ends = octets.count(b"\r\n")
     if octets.count(b"\n") != line_ends:
         raise Refusal(550, "5.6.0", "bare LF in the message: lines end with CRLF (RFC 5321 section 2.3.8)")
     if octets.count(b"\r") != line_ends:
         raise Refusal(550, "5.6.0", "bare CR in the message: lines end with CRLF (RFC 5321 section 2.3.8)")
-    if not nul_allowed and b"\0" in octets:
-        raise Refusal(550, "5.6.0", "NUL in the message: send it by BDAT with BODY=BINARYMIME (RFC 3030)")
+    if not nul_allowed and b"\0" in octets and _HIDDEN_END.search(octets):
+        raise Refusal(550, "5.6.0", "a line of NUL and a lone dot: send it by BDAT with BODY=BINARYMIME (RFC 3030)")
