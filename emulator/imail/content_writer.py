@@ -29,13 +29,18 @@ from protocols.mime.words import encode_words, fold
 from .attachments import ATT_MHTML_REF, CONTENT_DESCRIPTION, CONTENT_DISPOSITION, RAW_CONTENT_TYPE
 from .codepages import UTF_8, charset_of, encode_text
 from .mime_writer import Allow, Entity, encode_leaf, format_value
+from .opaque import is_opaque_message, opaque_entity
+from .report_writer import report_entity, report_type
 
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+\-]{1,127}/[a-z0-9!#$&^_.+\-]{1,127}\Z")
+_MIXED_KINDS: Final = frozenset({"multipart/digest", "multipart/parallel"})
 _TOKEN: Final = re.compile(r"[a-z0-9!#$&^_.+\-]{1,60}\Z")
 
 
 def content_entity(message: PropertyMessage, allow: Allow) -> Entity:
     """The root entity: bodies and attachments of a message."""
+    if is_opaque_message(message):
+        return opaque_entity(message, allow)
     body = body_entity(message, allow)
     related = [a for a in message.attachments if (a.get(PR_ATTACH_FLAGS) or 0) & ATT_MHTML_REF]
     others = [a for a in message.attachments if not (a.get(PR_ATTACH_FLAGS) or 0) & ATT_MHTML_REF]
@@ -45,7 +50,10 @@ def content_entity(message: PropertyMessage, allow: Allow) -> Entity:
         if body is None and parts:
             body = parts.pop(0)
         body = _with_related(body, inner) if body is not None else Entity("multipart/mixed", children=inner)
-    if body is None and len(parts) == 1:
+    report = report_type(message)
+    if report:
+        root = report_entity(message, report, body, parts)
+    elif body is None and len(parts) == 1:
         root = parts[0]
         if not root.media_type.startswith("text/"):
             root.fields = [item for item in root.fields if item != (b"Content-Disposition", b"attachment")]
@@ -200,11 +208,21 @@ def _old_root(message: PropertyMessage) -> Part | None:
 def _keep_root(root: Entity, old: Part) -> None:
     """Content-Type and boundary of the old header, where they still say the same."""
     raw = next((value for name, _, value in old.headers.raw if name.lower() == b"content-type"), None)
-    if raw is None or not raw.isascii() or old.content_type != root.media_type:
+    if raw is None or not raw.isascii():
+        return
+    children = root.children or []
+    messages = all(child.media_type == "message/rfc822" for child in children)
+    if (
+        root.media_type == "multipart/mixed"
+        and old.content_type in _MIXED_KINDS
+        and (messages or old.subtype != "digest")
+    ):
+        root.media_type = old.content_type
+    if old.content_type != root.media_type:
         return
     params = dict(root.params)
     if root.children is not None:
         root.boundary = old.params.get("boundary", "")
         root.content_type = raw.strip(b" \r\n")
-    elif all(old.params.get(name) == value for name, value in params.items()):
+    elif all(old.params.get(name, "").lower() == value.lower() for name, value in params.items()):
         root.content_type = raw.strip(b" \r\n")

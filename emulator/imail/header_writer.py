@@ -312,8 +312,10 @@ def header_fields(message: PropertyMessage, content: list[Field], allow: Allow) 
                 written[lower] = ((key,), writer.fixed(value), label)
             elif lower == b"auto-submitted":
                 written[lower] = ((key,), writer.fixed(value), b"Auto-Submitted")
-    fields = _kept_fields(message, written, content, utf8=writer.utf8)
-    for _, write, field in written.values():
+    fields, said = _kept_fields(message, written, content, utf8=writer.utf8)
+    for keys, write, field in written.values():
+        if keys and said.issuperset(keys):
+            continue
         value = write(field)
         if value is not None:
             fields.append((field, value))
@@ -333,11 +335,11 @@ def _kept_fields(
     content: list[Field],
     *,
     utf8: bool,
-) -> list[Field]:
-    """Fields of the old header that still say what the properties say; what they say is taken out of `written`."""
+) -> tuple[list[Field], set[Key]]:
+    """Fields of the old header that still say what the properties say, and these; they are taken out of `written`."""
     old_text = message.get(PR_TRANSPORT_MESSAGE_HEADERS)
     if not old_text:
-        return []
+        return [], set()
     octets = old_text.encode("utf-8", "surrogateescape")
     headers = HeaderBlock(octets, 0, len(octets))
     old = PropertyBag(envelope.header_properties(headers, None, 100_000))
@@ -351,6 +353,7 @@ def _kept_fields(
     }
     kept: list[Field] = []
     seen: set[bytes] = set()
+    said: set[Key] = set()
     for name, _, raw in headers.raw:
         lower = name.lower()
         value = raw.removesuffix(b"\n").removesuffix(b"\r").removeprefix(b" ")
@@ -363,13 +366,16 @@ def _kept_fields(
             if lower in structural and lower not in seen:
                 same = structural[lower].lower() == value.strip().lower()
                 kept.append((name, value if same else structural[lower]))
+            elif lower == b"content-disposition" and value.strip().lower() == b"inline" and lower not in seen:
+                kept.append((name, value))
         elif lower in written or lower in _SYNONYMS or lower in seen:
             keys = _SYNONYMS[lower] if lower in _SYNONYMS else written[lower][0] if lower in written else None
             same = keys is None or (rows[lower] if lower in rows else all(old.get(k) == current.get(k) for k in keys))
             if same:
                 kept.append((name, value))
                 written.pop(lower, None)
+                said.update(keys or ())
         elif lower in envelope.NOT_PROMOTED or lower.startswith(b"resent-"):
             kept.append((name, value))
         seen.add(lower)
-    return kept
+    return kept, said

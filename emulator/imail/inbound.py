@@ -19,7 +19,7 @@ from emulator.property_tags import (
 )
 from protocols.mime import MimeLimits, Part, parse
 
-from . import envelope
+from . import envelope, opaque, reports
 from .attachments import make_attachment
 from .body import body_properties
 from .layout import Layout, find_layout
@@ -75,9 +75,14 @@ class _Source:
         values: Values = {PR_MESSAGE_CLASS: "IPM.Note"}
         values |= envelope.header_properties(self.structure.headers, self.received_at, self.limits.recipients_max)
         body_properties(self.layout, values)
+        if self.layout.opaque is not None:
+            opaque.opaque_properties(self.layout.opaque, values)
+        report = reports.find_report(self.structure)
+        if report is not None:
+            reports.report_properties(self.structure, report, values)
         for key, kind in ((PR_DISPLAY_TO, MAPI_TO), (PR_DISPLAY_CC, MAPI_CC), (PR_DISPLAY_BCC, MAPI_BCC)):
             values[key] = Lazy(partial(self._names, kind))
-        values[PR_HASATTACH] = bool(self.layout.attachments)
+        values[PR_HASATTACH] = bool(self.layout.attachments) or self.layout.opaque is not None
         values[PR_MESSAGE_SIZE] = len(self.octets)
         return values
 
@@ -85,9 +90,13 @@ class _Source:
         return "; ".join([row.name for row in self.message.recipients if row.type == kind])
 
     def recipients(self) -> list[Recipient]:
-        return envelope.recipients(self.structure.headers, self.limits.recipients_max)
+        rows = envelope.recipients(self.structure.headers, self.limits.recipients_max)
+        report = reports.find_report(self.structure)
+        return rows if report is None else rows + reports.report_rows(report, len(rows))
 
     def attachments(self) -> list[Attachment]:
+        if self.layout.opaque is not None:
+            return [opaque.opaque_attachment(self.layout.opaque)]
         return [make_attachment(leaf, number, self.embed) for number, leaf in enumerate(self.layout.attachments)]
 
     def embed(self, octets: bytes) -> PropertyMessage:
