@@ -5,18 +5,24 @@ The HTTP API, the pytest plugin, MQTT and the command line work through it. A se
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from emulator.builds import Build, find_build
 from emulator.events import ServiceStateChanged
+from emulator.folder import Folder
 from emulator.server import IS
 from protocols.reply import Reply
 
 from .faults.engine import Faults, Run
 from .faults.striking import strike
-from .gates import Gates
+from .gates import Gate, Gates
 from .testing.archive import Archive, ObservedBackend
+from .testing.snapshots import Snapshots
 from .testing.transcripts import Transcript, Transcripts
+from .testing.tricks import Tricks
 
 if TYPE_CHECKING:
     from emulator.server import Server
@@ -29,11 +35,20 @@ class Workbench:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.began = server.clock.monotonic()
+        """Monotonic seconds when watching began."""
         self.archive = Archive(server)
         self.transcripts = Transcripts()
         self.faults = Faults(server, self._find_gates)
         self.backend = self._observe()
+        self.tricks = Tricks(self)
+        self.named_gates: dict[str, Gate] = {}
+        """Gates that were set by name, over HTTP."""
         self._gates: Gates | None = None
+        self._gate_numbers = count(1)
+        self._sessions: dict[int, Any] = {}
+        """Open sessions by the number of their transcript."""
+        self.snapshots = Snapshots(server, self.backend, self.archive)
         self.archive.load()
         server.services.monitor = self
         server.bus.on(ServiceStateChanged, self._service_changed)
@@ -58,6 +73,7 @@ class Workbench:
             observers = self.backend
             self.backend = self._observe()
             self.backend.before, self.backend.after = observers.before, observers.after
+            self.snapshots = Snapshots(self.server, self.backend, self.archive)
             self.archive.clear()
             self.archive.load()
             self.server.services.monitor = self
@@ -70,13 +86,22 @@ class Workbench:
         transcript.on_sent = self._sent
         transcript.on_closed = self._closed
         session.connection.tap = transcript
+        self._sessions[transcript.number] = session
         self.archive.session_began(session.actor)
         self.faults.session_opened(session)
 
     def _sent(self, transcript: Transcript) -> None:
         self.archive.replied(transcript.actor)
 
+    def break_session(self, number: int) -> bool:
+        """Break the connection of a session; whether it was open."""
+        session = self._sessions.get(number)
+        if session is not None:
+            session.connection.abort()
+        return session is not None
+
     def _closed(self, transcript: Transcript) -> None:
+        self._sessions.pop(transcript.number, None)
         self.archive.session_ended(transcript.actor)
         self.faults.session_closed(transcript.actor)
 
@@ -88,6 +113,39 @@ class Workbench:
                 return await strike(self.faults, struck, session, run)
         reply: Reply = await run()
         return reply
+
+    # --- the system ---------------------------------------------------------------------------------------------------
+
+    def set_build(self, text: str) -> Build:
+        """Exchange the build: paths that begin from now on enter sections in its order. Raises UnknownBuild."""
+        build = find_build(text)
+        server = self.server
+        server.build = server.converter.build = build
+        front_end = replace(server.settings.front_end, build=build.number)
+        server.settings = replace(server.settings, build=build.number, front_end=front_end)
+        server.services.settings = front_end
+        return build
+
+    def find_folder(self, place: str) -> Folder:
+        """`alice`, `alice/Sent` or a newsgroup's name. Raises LookupError."""
+        store = self.server.store
+        if place in store.newsgroups:
+            return store.newsgroups[place]
+        user, _, name = place.partition("/")
+        mailbox = store.mailboxes.get(self.server.directory.find(user) or "")
+        folder = mailbox.folders.get(name or "INBOX") if mailbox is not None else None
+        if folder is None:
+            raise LookupError(f"no folder {place!r}: name it as alice, alice/Sent, or by its newsgroup")
+        return folder
+
+    async def folder(self, place: str) -> Folder:
+        """As `find_folder`; a mailbox and a folder of it are made when they are not there. Raises PortError."""
+        try:
+            return self.find_folder(place)
+        except LookupError:
+            user, _, name = place.partition("/")
+            mailbox = await self.server.directory.recipient(user)
+            return await self.server.store.create_folder(mailbox, name) if name else mailbox.inbox
 
     # --- gates --------------------------------------------------------------------------------------------------------
 
@@ -101,8 +159,15 @@ class Workbench:
         """Hold actors at named points."""
         return self._find_gates()
 
+    def add_gate(self, point: str, actor: str, count_max: int | None) -> str:
+        """A gate that is known by a name: the name."""
+        name = f"g{next(self._gate_numbers)}"
+        self.named_gates[name] = self.gates.hold(point, actor=actor, count=count_max)
+        return name
+
     def close_gates(self) -> None:
         """Open all gates; points cost nothing again."""
+        self.named_gates.clear()
         if self._gates is not None:
             self._gates.close()
             self._gates = None

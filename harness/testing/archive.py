@@ -115,6 +115,8 @@ class Archive:
         self._answering: set[Actor] = set()
         """Sessions whose transcript is followed, so that their replies are seen."""
         self._waiting: list[asyncio.Future[None]] = []
+        self._removed: dict[tuple[int, int], Entry] | None = None
+        """Entries of copies that are gone, while snapshots may bring them back."""
         self.bad: list[MessageBad] = []
         """The last messages that went to BAD."""
         self.listeners: list[Callable[[str, Entry], None]] = []
@@ -234,9 +236,47 @@ class Archive:
         entry = self._by_copy.pop((folder_id, uid), None)
         if entry is None:
             return
+        if self._removed is not None:
+            self._removed[folder_id, uid] = entry
         entry.messages = [m for m in entry.messages if (m.folder.folder_id, m.uid) != (folder_id, uid)]
         if not entry.messages:
             self._drop(entry)
+
+    def remember_removed(self, wanted: bool) -> None:
+        """Whether removed copies may come back."""
+        self._removed = {} if wanted else None
+
+    def take_out(self, message: Message) -> None:
+        """A copy is gone, though nobody expunged it."""
+        self._remove(message.folder.folder_id, message.uid)
+        if self._removed is not None:
+            self._removed.pop((message.folder.folder_id, message.uid), None)
+
+    def put_back(self, message: Message) -> None:
+        """A copy that was gone is there again."""
+        key = (message.folder.folder_id, message.uid)
+        entry = self._removed.pop(key, None) if self._removed is not None else None
+        if entry is None:
+            entry = self._add(message, message.save_date)
+        else:
+            entry.messages.append(message)
+            self._by_copy[key] = entry
+            if entry.name not in self._entries:
+                self._entries[entry.name] = entry
+                self._entries = dict(sorted(self._entries.items(), key=lambda item: item[1].number))
+                self._by_digest.setdefault(entry.content.digest, []).append(entry)
+        entry.visible = True
+        self._tell("new", entry)
+
+    def forget_copy(self, message: Message) -> None:
+        """The UID of a copy is about to change; its entry stays."""
+        self._by_copy.pop((message.folder.folder_id, message.uid), None)
+
+    def know_copy(self, message: Message) -> None:
+        """The UID of a copy has changed."""
+        for entry in self._by_digest.get(message.content.digest, ()):
+            if message in entry.messages:
+                self._by_copy[message.folder.folder_id, message.uid] = entry
 
     def _remove_folder(self, folder_id: int) -> None:
         for key in [key for key in self._by_copy if key[0] == folder_id]:

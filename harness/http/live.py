@@ -1,0 +1,125 @@
+"""What happens, as it happens: server-sent events (WHATWG HTML section 9.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
+from emulator.events import ServiceStateChanged
+from harness.testing.archive import Entry
+from harness.testing.snapshot_view import jam
+from harness.testing.transcripts import Transcript
+from harness.workbench import Workbench
+
+from .endpoints import Endpoints
+from .mailpit import summary
+
+endpoints = Endpoints("live")
+EVENTS_MAX = 2000
+"""Events that wait for a slow reader; the oldest are dropped and counted."""
+STATE_SECONDS = 0.5
+KEEP_ALIVE_SECONDS = 15.0
+
+
+class Stream:
+    """The events of one reader."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._events: deque[tuple[str, Any]] = deque()
+        self._wake = asyncio.Event()
+        self._sessions: set[int] = set()
+        self._dropped = 0
+
+    def _put(self, kind: str, value: Any) -> None:
+        if len(self._events) >= EVENTS_MAX:
+            self._events.popleft()
+            self._dropped += 1
+        self._events.append((kind, value))
+        self._wake.set()
+
+    def _message(self, what: str, entry: Entry) -> None:
+        self._put(what, entry)
+
+    def _session(self, transcript: Transcript) -> None:
+        if transcript.number not in self._sessions:  # one line for a burst of changes
+            self._sessions.add(transcript.number)
+            self._put("session", transcript)
+
+    def _service(self, event: ServiceStateChanged) -> None:
+        self._put("service", {"service": event.service, "state": event.state, "detail": event.detail})
+
+    def open(self) -> None:
+        """Begin to listen."""
+        self._workbench.archive.listeners.append(self._message)
+        self._workbench.transcripts.listeners.append(self._session)
+        self._workbench.server.bus.on(ServiceStateChanged, self._service)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._workbench.archive.listeners.remove(self._message)
+        self._workbench.transcripts.listeners.remove(self._session)
+        self._workbench.server.bus.off(ServiceStateChanged, self._service)
+
+    async def _text(self, kind: str, value: Any) -> bytes:
+        if isinstance(value, Entry):
+            if kind == "gone" or not value.messages:
+                kind, value = "gone", {"ID": value.name}
+            else:
+                value = {**summary(value, await self._workbench.archive.view(value)), "cursor": value.number}
+        elif isinstance(value, Transcript):
+            self._sessions.discard(value.number)
+            value = value.summary()
+        return f"event: {kind}\ndata: {json.dumps(value)}\n\n".encode()
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """Octets for the reader, until it goes away."""
+        self.open()
+        last: dict[str, Any] | None = None
+        quiet = 0.0
+        try:
+            yield b"retry: 1000\n\n"
+            while True:
+                pieces = []
+                state = jam(self._workbench.server)
+                if state != last:
+                    last = state
+                    pieces.append(await self._text("state", state))
+                while self._events and len(pieces) < 100:
+                    pieces.append(await self._text(*self._events.popleft()))
+                if self._dropped:
+                    pieces.append(await self._text("dropped", {"count": self._dropped}))
+                    self._dropped = 0
+                quiet = 0.0 if pieces else quiet + STATE_SECONDS
+                if quiet >= KEEP_ALIVE_SECONDS:
+                    quiet = 0.0
+                    pieces.append(b": still here\n\n")
+                if pieces:
+                    yield b"".join(pieces)
+                await self._pause()
+        finally:
+            self.close()
+
+    async def _pause(self) -> None:
+        """Until something happened, at most STATE_SECONDS; then a moment more, so that a burst makes one piece."""
+        if not self._events:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(STATE_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+        await asyncio.sleep(0.02)
+
+
+@endpoints.add("GET", "/api/events", returns="text/event-stream")
+async def events(workbench: Workbench, request: Request) -> Any:
+    """Messages, sessions, services and the state of the system as they change."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(Stream(workbench).read(), media_type="text/event-stream", headers=headers)

@@ -1,0 +1,121 @@
+"""Who may ask: the host and origin of a request, the token, and what a browser is allowed to do with our answers."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "mailjam_token"
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "frame-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+OPEN_PATHS = frozenset({"/livez"})
+"""Answered without a token: a container's probe has none."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host names this machine alone."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def host_of(value: str) -> str:
+    """The host of a Host field or an origin, without port; empty when it has none."""
+    try:
+        return urlsplit(value if "//" in value else f"//{value}").hostname or ""
+    except ValueError:
+        return ""
+
+
+class Guard:
+    """ASGI middleware: 421 for a foreign Host (DNS rebinding), 403 for a foreign Origin, 401 without the token."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), token: str | None = None) -> None:
+        """`hosts`: names beside the loopback's by which the server may be called; none are asked for with a token."""
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Referrer-Policy", "no-referrer")
+                headers.setdefault("X-Frame-Options", "DENY")
+                headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+                headers.setdefault("Cache-Control", "no-cache")
+            await send(message)
+
+        await self._app(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host = host_of(headers.get("host", ""))
+        if not self._token and not (is_loopback(host) or host in self._hosts):
+            return PlainTextResponse(
+                f"this server is called localhost, not {host[:80]!r}: name it with --http-host, or set --http-token\n",
+                status_code=421,
+            )
+        origin = headers.get("origin")
+        if origin is not None and scope["method"] not in ("GET", "HEAD") and host_of(origin) != host:
+            return PlainTextResponse("a page from elsewhere may not do this\n", status_code=403)
+        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD"):
+            return PlainTextResponse("a page from elsewhere may not do this\n", status_code=403)
+        if self._token and scope["path"] not in OPEN_PATHS:
+            return self._ask_token(scope, headers)
+        return None
+
+    def _ask_token(self, scope: Scope, headers: Headers) -> Response | None:
+        assert self._token is not None
+        given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+        if given and self._right(given):
+            if scope["method"] == "GET" and scope["path"] == "/":  # from here on the cookie does it
+                response = RedirectResponse("/", status_code=303)
+                response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+                return response
+            return None
+        kind, _, value = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self._right(value.strip()):
+            return None
+        if self._right(_cookie(headers)):
+            return None
+        return PlainTextResponse(
+            "a token is needed: Authorization: Bearer …, or open /?token=…\n",
+            status_code=401,
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+    def _right(self, given: str) -> bool:
+        assert self._token is not None
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+
+
+def _cookie(headers: Headers) -> str:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return morsel.value if morsel is not None else ""
