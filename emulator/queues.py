@@ -7,6 +7,7 @@ the directory-notification thread; `outbound.py` has the other.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from .store import Store
 
 T = TypeVar("T")
+
+RETRY_SECONDS_MIN = 0.25
+RETRY_SECONDS_MAX = 30.0
+"""A delivery that the store could not take is tried again after these, the pause doubling each time."""
 
 
 class QueueClosed(Exception):
@@ -109,6 +114,7 @@ class InboundMail:
         """Octets of each message in `In`, waiting or in conversion."""
         self._octets = 0
         self._attempts: Counter[str] = Counter()
+        self._delays: dict[str, float] = {}
         self._unsettled = 0
         self._settled_waiters: list[Waiter] = []
         self.workers: list[Any] = []
@@ -175,7 +181,6 @@ class InboundMail:
         for name, size in await self._spool.names(IN):
             if name in self._store.spool_done:
                 await self._spool.remove(IN, name)
-                await self._store.forget_spool_name(name)
                 continue
             self._unsettled += 1
             self._enqueue(name, size)
@@ -229,19 +234,25 @@ class InboundMail:
         except FileNotFoundError:
             self._done(name)
         except (Unavailable, OSError):
-            await self._try_again_or_give_up(name, "the store was not available")
+            self._try_again_later(name)
         except PortError as error:
             await self._give_up(name, str(error))
         except Exception as error:  # whatever a poison message does, the queue goes on (KB Q232279)
             await self._try_again_or_give_up(name, f"conversion failed: {type(error).__name__}: {error}")
         else:
-            await self._spool.remove(IN, name)
-            await self._store.forget_spool_name(name)
+            await self._remove(name)
             self.delivered_count += 1
             self._done(name)
             if self._bus.wanted(MessageDelivered):
                 folders = tuple(f"{m.folder.owner.name}/{m.folder.name}" for m in messages if m.folder.owner)
                 self._bus.publish(MessageDelivered(name, folders, tuple(messages)))
+
+    async def _remove(self, name: str) -> None:
+        """The message is delivered. Should removing its file fail, the store remembers the delivery."""
+        with contextlib.suppress(OSError):
+            await self._spool.remove(IN, name)
+        for gone in self._spool.gone():
+            await self._store.forget_spool_name(gone)
 
     async def _targets(self, envelope: Envelope) -> list[Target]:
         """The mailboxes of the recipients, each once. Raises Rejected when there is none."""
@@ -265,6 +276,11 @@ class InboundMail:
             raise Rejected(problem)
         return list(targets.values())
 
+    def _try_again_later(self, name: str) -> None:
+        """The disk is full or failing, which is not the message's fault: it waits in `In` until that is over."""
+        self._delays[name] = seconds = min(2 * self._delays.get(name, RETRY_SECONDS_MIN / 2), RETRY_SECONDS_MAX)
+        self._clock.call_later(seconds, lambda: self.queue.put(name))
+
     async def _try_again_or_give_up(self, name: str, reason: str) -> None:
         self._attempts[name] += 1
         if self._attempts[name] < self._settings.conversion_attempts_max:
@@ -285,6 +301,7 @@ class InboundMail:
     def _done(self, name: str) -> None:
         self._octets -= self._sizes.pop(name, 0)
         self._attempts.pop(name, None)
+        self._delays.pop(name, None)
         self._settle()
 
 

@@ -223,6 +223,9 @@ class Server:
         if store is not None:
             with contextlib.suppress(Unavailable):  # what waited for an occasion is found out again at the next start
                 await store.close()
+        spool: Spool | None = getattr(self, "spool", None)
+        if spool is not None:
+            spool.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

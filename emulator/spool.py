@@ -1,8 +1,11 @@
 """The spool of the Internet Mail Service: Imcdata/In, Out and BAD (KB Q197792, Q189731), on disk or in memory.
 
 A spool file is one line of JSON, the envelope, and behind it the message as it was received. It is written under a
-temporary name, synced, renamed, and its folder synced, before `write` returns: what was acknowledged is kept. Names are
-eight characters of base 36 (`HBWK2Q2P`), drawn here, never a peer's string.
+temporary name, synced, renamed, and its folder synced, before `write` returns. Names are eight characters of base 36
+(`HBWK2Q2P`), drawn here, never a peer's string.
+
+All steps of one file are one trip to a thread, through aiofiles. There are few threads: their syncs share commits of
+the file system's journal; more of them measured slower (benchmarks/durable_spool.py).
 """
 
 from __future__ import annotations
@@ -13,12 +16,12 @@ import json
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import aiofiles
-import aiofiles.os
+from aiofiles.os import wrap
 
 from protocols.ports import Unavailable
 
@@ -27,6 +30,7 @@ from .config import SettingsError
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NAME_CHARACTERS = 8
 IN, OUT, BAD = "In", "Out", "BAD"
+THREADS = 8
 _TEMPORARY = ".tmp"
 
 
@@ -68,6 +72,14 @@ class Spool(Protocol):
         """(name, octets) of what is there, oldest first."""
         ...
 
+    def gone(self) -> list[str]:
+        """Names removed from `In`, since this was last asked, that no crash can bring back."""
+        ...
+
+    def close(self) -> None:
+        """Nothing is asked of it any more."""
+        ...
+
 
 def spool_names(now: Callable[[], float] = time.time) -> Callable[[], str]:
     """A source of names that ascend and do not repeat within a process, nor from one start to the next."""
@@ -103,15 +115,18 @@ def unpack(data: bytes) -> tuple[Envelope, bytes]:
     line, newline, octets = data.partition(b"\n")
     if not newline:
         raise ValueError("a spool file begins with a line of JSON")
-    head = json.loads(line)
-    envelope = Envelope(
-        str(head["from"]),
-        tuple(map(str, head["to"])),
-        float(head["at"]),
-        dict(head["options"]),
-        int(head["attempts"]),
-        str(head["reason"]),
-    )
+    try:
+        head = json.loads(line)
+        envelope = Envelope(
+            str(head["from"]),
+            tuple(map(str, head["to"])),
+            float(head["at"]),
+            dict(head["options"]),
+            int(head["attempts"]),
+            str(head["reason"]),
+        )
+    except (KeyError, TypeError, RecursionError, OverflowError) as error:
+        raise ValueError(f"the envelope of a spool file is damaged ({type(error).__name__})") from None
     return envelope, octets
 
 
@@ -121,6 +136,7 @@ class MemorySpool:
     def __init__(self, draw: Callable[[], str] | None = None) -> None:
         self._draw = draw or spool_names()
         self._files: dict[str, dict[str, tuple[Envelope, bytes]]] = {IN: {}, OUT: {}, BAD: {}}
+        self._gone: list[str] = []
 
     async def write(self, folder: str, envelope: Envelope, octets: bytes) -> str:
         name = self._draw()
@@ -134,7 +150,15 @@ class MemorySpool:
             raise FileNotFoundError(name) from None
 
     async def remove(self, folder: str, name: str) -> None:
-        self._files[folder].pop(name, None)
+        if self._files[folder].pop(name, None) is not None and folder == IN:
+            self._gone.append(name)
+
+    def gone(self) -> list[str]:
+        gone, self._gone = self._gone, []
+        return gone
+
+    def close(self) -> None:
+        """Nothing to do."""
 
     async def move(self, folder: str, name: str, target: str, reason: str) -> None:
         envelope, octets = self._files[folder].pop(name)
@@ -150,6 +174,10 @@ class DiskSpool:
     def __init__(self, directory: Path, draw: Callable[[], str] | None = None) -> None:
         self._root = directory / "Imcdata"
         self._draw = draw or spool_names()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mailjam-spool")
+        self._removed: list[str] = []
+        """Names removed from `In`, which might be there again after a power failure."""
+        self._gone: list[str] = []
 
     def open(self) -> None:
         """Make the folders; remove files that were being written when the process died (never acknowledged).
@@ -175,39 +203,42 @@ class DiskSpool:
         return name
 
     async def _write(self, path: Path, data: bytes) -> None:
-        temporary = path.with_name(path.name + _TEMPORARY)
+        removed, self._removed = self._removed, []
         try:
-            async with aiofiles.open(temporary, "wb", buffering=0) as file:
-                view = memoryview(data)
-                while view:
-                    view = view[await file.write(view) :]
-                await asyncio.to_thread(os.fsync, file.fileno())
-            await asyncio.to_thread(_rename_and_sync, temporary, path)
+            await _write_and_sync(path, data, executor=self._threads)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise Unavailable(f"the spool cannot take the message: {error.strerror}") from error
+            self._removed.extend(removed)
+            raise Unavailable(f"the spool cannot take the message: {error.strerror or error}") from error
+        if path.parent.name == IN:  # its folder was synced, and with it that those are gone
+            self._gone.extend(removed)
+        else:
+            self._removed.extend(removed)
 
     async def read(self, folder: str, name: str) -> tuple[Envelope, bytes]:
         try:
-            async with aiofiles.open(self._path(folder, name), "rb") as file:
-                data = await file.read()
+            data = await _read(self._path(folder, name), executor=self._threads)
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise Unavailable(f"the spool cannot be read: {error.strerror}") from error
+            raise Unavailable(f"the spool cannot be read: {error.strerror or error}") from error
         return unpack(data)
 
     async def remove(self, folder: str, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            await aiofiles.os.remove(self._path(folder, name))
+            await _unlink(self._path(folder, name), executor=self._threads)
+        if folder == IN:
+            self._removed.append(name)
+
+    def gone(self) -> list[str]:
+        gone, self._gone = self._gone, []
+        return gone
 
     async def move(self, folder: str, name: str, target: str, reason: str) -> None:
         source = self._path(folder, name)
         try:
             envelope, octets = await self.read(folder, name)
         except ValueError:  # not a spool file at all: kept as it is
-            await asyncio.to_thread(_rename_and_sync, source, self._path(target, name))
+            await _rename_and_sync(source, self._path(target, name), executor=self._threads)
             return
         await self._write(self._path(target, name), pack(_with_reason(envelope, reason), octets))
         await self.remove(folder, name)
@@ -217,7 +248,10 @@ class DiskSpool:
             with os.scandir(self._root / folder) as entries:
                 return sorted((entry.name, entry.stat().st_size) for entry in entries if is_spool_name(entry.name))
 
-        return await asyncio.to_thread(look)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, look)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False)
 
 
 def is_spool_name(name: str) -> bool:
@@ -230,9 +264,46 @@ def _with_reason(envelope: Envelope, reason: str) -> Envelope:
     )
 
 
-def _rename_and_sync(temporary: Path, path: Path) -> None:
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+@wrap
+def _write_and_sync(path: Path, data: bytes) -> None:
+    """Raises OSError; then nothing is left of it."""
+    temporary = path.with_name(path.name + _TEMPORARY)
+    try:
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file, view) :]  # a short write goes on, a full disk raises
+            os.fsync(file)
+        finally:
+            os.close(file)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError:
+        for leftover in (temporary, path):
+            with contextlib.suppress(OSError):
+                leftover.unlink(missing_ok=True)
+        raise
+
+
+@wrap
+def _rename_and_sync(source: Path, target: Path) -> None:
+    source.replace(target)
+    _sync_folder(target.parent)
+
+
+@wrap
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+@wrap
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

@@ -235,6 +235,6 @@ def _examine_spool(directory: Path, connection: sqlite3.Connection, report: Repo
         for name in filter(is_spool_name, names):
             try:
                 unpack((path / name).read_bytes())
-            except (ValueError, KeyError, TypeError, OSError) as error:
-                text = f"spool file {folder}/{name} cannot be read ({type(error).__name__}: {error})"
+            except (ValueError, OSError) as error:
+                text = f"spool file {folder}/{name} cannot be read: {error}"
                 report.problems.append(Problem("spool file damaged", text, (folder, name)))
