@@ -1,17 +1,26 @@
 """Build number → set of named defects, as data.
 
-A build is the file version of Store.exe: the hotfix level (KB Q278518). Sources of the ranges: Q274403 (A),
-Q279798 (B), Q295969 (C); A lock-order defect changes nothing but the *order* in which a path enters its
-sections (`Build.order`); no line of code asks "am I buggy?".
+A build is the file version of Store.exe: the hotfix level (KB Q278518). Which defects it has is told by their ranges
+(emulator.defects). A lock-order defect changes nothing but the *order* in which a path enters its sections
+(`Build.order`); no line of code asks "am I buggy?".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-SECTION_IMAIL = "imail"
-SECTION_DIRECTORY = "directory"
-SECTION_GATEWAY = "gateway"
+from .defects import (
+    BY_NAME,
+    DEFECTS,
+    SECTION_DIRECTORY,
+    SECTION_GATEWAY,
+    SECTION_IMAIL,
+    Defect,
+    Poison,
+    find_defect,
+)
+
+__all__ = ["DEFECTS", "SECTION_DIRECTORY", "SECTION_GATEWAY", "SECTION_IMAIL", "Build", "Defect", "find_build"]
 
 SECTION_RANKS: dict[str, int] = {SECTION_IMAIL: 1, SECTION_DIRECTORY: 2, SECTION_GATEWAY: 3}
 """The global lock order: a section may be entered only while no section of higher rank is held."""
@@ -25,47 +34,6 @@ ORDERS: dict[str, tuple[str, ...]] = {
 }
 """The patched order of each path through the conversion stage."""
 
-
-@dataclass(frozen=True, slots=True)
-class Defect:
-    """One defect of the real system: where it is documented, in which builds, and what it changes."""
-
-    name: str
-    kb: str
-    title: str
-    first: tuple[int, int]
-    fixed: tuple[int, int]
-    """Builds with first <= (major, minor) < fixed have the defect: the last two numbers of 5.5.major.minor."""
-    orders: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Paths that enter their sections in another order."""
-
-
-DEFECTS: tuple[Defect, ...] = (
-    Defect(
-        "A",
-        "Q274403",
-        "the directory-notification thread and a conversion enter the two sections in opposite order",
-        (2653, 7),
-        (2653, 19),
-        (("notification", (SECTION_DIRECTORY, SECTION_IMAIL)),),
-    ),
-    Defect(
-        "B",
-        "Q279798",
-        "inbound and outbound conversion enter the two sections in opposite order",
-        (2650, 0),
-        (2654, 29),
-        (("outbound", (SECTION_DIRECTORY, SECTION_IMAIL)),),
-    ),
-    Defect(
-        "C",
-        "Q295969",
-        "a delivery report and a gateway's conversion enter their two sections in opposite order",
-        (2650, 0),
-        (2654, 94),
-        (("report", (SECTION_GATEWAY, SECTION_IMAIL)),),
-    ),
-)
 
 SERVICE_PACKS: tuple[tuple[int, str], ...] = (
     (1960, "5.5 (RTM)"),
@@ -110,14 +78,41 @@ class Build:
     number: str
     service_pack: str
     defects: frozenset[str]
+    _own: tuple[Defect, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_own", tuple(defect for defect in DEFECTS if defect.name in self.defects))
 
     def order(self, path: str) -> tuple[str, ...]:
         """The sections of a path through the conversion stage, in the order in which this build enters them."""
         order = ORDERS[path]
-        for defect in DEFECTS:
-            if defect.name in self.defects:
-                order = dict(defect.orders).get(path, order)
+        for defect in self._own:
+            order = dict(defect.orders).get(path, order)
         return order
+
+    def leaks(self, path: str) -> tuple[type[Exception], ...]:
+        """Errors on which the path returns without leaving its sections."""
+        return tuple(error for defect in self._own for leaking, error in defect.leaks if leaking == path)
+
+    def poisons(self, path: str) -> tuple[Poison, ...]:
+        """Messages that the path cannot stomach."""
+        return tuple(poison for defect in self._own for poison in defect.poisons if poison.path == path)
+
+    def holds_over_calls(self, path: str) -> bool:
+        """Whether the path still holds its sections while it calls somebody else."""
+        return any(path in defect.held_over_calls for defect in self._own)
+
+    def frees(self, resource: str) -> bool:
+        """Whether what was taken of a kind is given back."""
+        return not any(resource in defect.never_frees for defect in self._own)
+
+    def counter_bits(self, counter: str) -> int:
+        """The bits of a signed counter."""
+        return min((bits for defect in self._own for name, bits in defect.counters_bits if name == counter), default=64)
+
+    def is_fatal(self, error: str) -> bool:
+        """Whether the error of one message stops the Internet Mail Service."""
+        return any(error in defect.fatal for defect in self._own)
 
 
 _ALIASES = {
@@ -146,9 +141,10 @@ def find_build(text: str, *, with_defects: frozenset[str] = frozenset()) -> Buil
     packs = [name for first, name in SERVICE_PACKS if major >= first]
     if not packs or major > 2700:
         raise UnknownBuild(f"unknown build {text!r}: Exchange 5.5 builds run from 5.5.1960.0 (RTM) to 5.5.2700.0")
-    unknown = with_defects - {defect.name for defect in DEFECTS}
+    named = {text: find_defect(text) for text in with_defects}
+    unknown = sorted(text for text, defect in named.items() if defect is None)
     if unknown:
-        known = ", ".join(defect.name for defect in DEFECTS)
-        raise UnknownBuild(f"unknown defect {sorted(unknown)[0]!r}: known are {known}")
+        raise UnknownBuild(f"unknown defect {unknown[0]!r}: known are {', '.join(BY_NAME)}, or their KB numbers")
+    extra = {defect.name for defect in named.values() if defect is not None}
     own = {defect.name for defect in DEFECTS if defect.first <= (major, minor) < defect.fixed}
-    return Build(f"5.5.{major}.{minor}", packs[-1], frozenset(own | with_defects))
+    return Build(f"5.5.{major}.{minor}", packs[-1], frozenset(own | extra))

@@ -1,7 +1,8 @@
 """The IMAIL conversion stage: the one file that takes two critical sections.
 
 Every message passes it twice: inbound (MIME → property message → store) and outbound (store → property message → MIME).
-In which order a path enters its sections is the build's (`builds.Build.order`); nothing else differs between builds.
+In which order a path enters its sections is the build's (`builds.Build.order`), and so is what else goes wrong in it:
+which errors leave the sections held, which messages it cannot stomach (emulator.poison), what is called from inside.
 Conversion runs on the task of whoever needs it, as in the original, where it ran on the protocol's or RPC's thread
 (KB Q275714, Q268380). Points: `inbound.imail.wanted`, `.held`, `.leaving` and the like, `inbound.read`,
 `inbound.convert`, `inbound.append`, `outbound.read`, `outbound.emit`.
@@ -14,13 +15,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from protocols.actor import current_actor
 from protocols.ports import NoSuchMessage, Target
 
 from . import imail
-from .builds import Build
+from .builds import ORDERS, Build
 from .folder import Message
+from .poison import StoreFault, stomach
 from .scheduling import Point, Scheduler
-from .sections import Sections
+from .sections import Passage, Sections
 
 if TYPE_CHECKING:
     from protocols.mime.structure import Part
@@ -62,11 +65,27 @@ class Converter:
         self.inbound_count = 0
         self.outbound_count = 0
         self.site_addressing = SiteAddressing(0, settings.domains, 0)
+        self.faulted: Callable[[str], None] = lambda reason: None
+        """Called when the conversion ends the process of the information store (an access violation)."""
+        self._paths = {path: (build.order(path), build.leaks(path)) for path in ORDERS}
+        self._calls_inside = build.holds_over_calls("gateway")
+        self._poisons = {path: build.poisons(path) for path in ORDERS}
         self._settings = settings
         self._scheduler = scheduler
         self._store = store
         self._cache: OrderedDict[bytes, bytes] = OrderedDict()
         self._cache_octets = 0
+
+    def _path(self, path: str) -> Passage:
+        return self.sections.path(path, *self._paths[path])
+
+    async def _stomach(self, path: str, octets: bytes, part: Part) -> None:
+        """What the conversions of some builds do with some messages (emulator.poison)."""
+        try:
+            await stomach(self._poisons[path], current_actor.get().kind, octets, part, self._scheduler)
+        except StoreFault as fault:
+            self.faulted(str(fault))
+            raise
 
     # --- inbound ------------------------------------------------------------------------------------------------------
 
@@ -91,7 +110,7 @@ class Converter:
 
         `trace` gives the fields that final delivery prepends (Return-Path). Raises whatever `read` and `resolve` raise.
         """
-        async with self.sections.path("inbound", self.build.order("inbound")):
+        async with self._path("inbound"):
             await self._scheduler.reach(INBOUND_READ)
             envelope, octets = await read()
             content = await self._convert(trace(envelope) + octets)
@@ -100,12 +119,14 @@ class Converter:
         return (await self._store.append([(content, targets)], spool_name=spool_name))[0]
 
     async def _inbound(self, octets: bytes) -> Content:
-        async with self.sections.path("inbound", self.build.order("inbound")):
+        async with self._path("inbound"):
             return await self._convert(octets)
 
     async def _convert(self, octets: bytes) -> Content:
         await self._scheduler.reach(INBOUND_CONVERT)
         message = imail.inbound(octets)
+        if self._poisons["inbound"]:
+            await self._stomach("inbound", octets, message.structure)
         self.inbound_count += 1
         return self._store.content_of(message, octets)
 
@@ -118,12 +139,14 @@ class Converter:
         if octets is not None:
             self._cache.move_to_end(digest)
             return octets
-        async with self.sections.path("outbound", self.build.order("outbound")):
+        async with self._path("outbound"):
             await self._scheduler.reach(OUTBOUND_READ)
             if message.expunged and message.content.references <= 0:
                 raise NoSuchMessage("the message has been expunged")
             properties = await self._store.read(message)
             await self._scheduler.reach(OUTBOUND_EMIT)
+            if self._poisons["outbound"]:
+                await self._stomach("outbound", properties.octets, properties.structure)
             octets = imail.outbound(properties)
             self.outbound_count += 1
         self._keep(digest, octets)
@@ -165,21 +188,31 @@ class Converter:
 
     async def notification(self, directory: Directory) -> None:
         """The directory-notification thread: rebuild what derives from the directory (KB Q268357, Q274403)."""
-        async with self.sections.path("notification", self.build.order("notification")):
+        async with self._path("notification"):
             await self._scheduler.reach(NOTIFICATION_READ)
             self.site_addressing = SiteAddressing(directory.serial, self._settings.domains, len(directory.users))
 
     async def report(self, build_report: Callable[[], bytes], targets: Sequence[Target]) -> list[Message]:
         """Generate a delivery report and put it into mailboxes: the path of KB Q295969 (defect C)."""
-        async with self.sections.path("report", self.build.order("report")):
+        async with self._path("report"):
             await self._scheduler.reach(REPORT_BUILD)
             octets = build_report()
             content = self._store.content_of(imail.inbound(octets), octets)
         await self._scheduler.reach(INBOUND_APPEND)
         return (await self._store.append([(content, targets)]))[0]
 
-    async def gateway_outbound(self, octets: bytes) -> PropertyMessage:
-        """MTS-OUT → gateway: the property message that the connector will carry."""
-        async with self.sections.path("gateway", self.build.order("gateway")):
+    async def gateway_outbound(
+        self, octets: bytes, hand_over: Callable[[PropertyMessage], Awaitable[None]]
+    ) -> PropertyMessage:
+        """MTS-OUT → gateway: the property message, which `hand_over` gives to the connector.
+
+        That is a call to another system, made when the sections have been left (by builds with KB Q263064, inside).
+        """
+        async with self._path("gateway"):
             await self._scheduler.reach(GATEWAY_CONVERT)
-            return imail.inbound(octets)
+            properties = imail.inbound(octets)
+            if self._calls_inside:
+                await hand_over(properties)
+        if not self._calls_inside:
+            await hand_over(properties)
+        return properties

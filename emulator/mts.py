@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from protocols.actor import Actor
@@ -157,8 +158,7 @@ class MessageTransferStub:
                 return
             actor.doing = f"out to {', '.join(transfer.recipients[:3])}"
             try:
-                properties = await self._converter.gateway_outbound(transfer.octets)
-                await gateway.connector.deliver(transfer, properties)
+                await self._converter.gateway_outbound(transfer.octets, partial(gateway.connector.deliver, transfer))
                 gateway.carried += 1
             except Exception as error:  # whatever a connector raises is its own affair
                 _note(gateway, f"out: {error}")

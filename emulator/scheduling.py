@@ -51,6 +51,10 @@ class Scheduler(Protocol):
         """Arrive at a preemption point."""
         ...
 
+    def pause(self) -> Awaitable[None]:
+        """Lose the processor once, whatever the preemption: for work that may go on for long."""
+        ...
+
     def now(self) -> float:
         """Monotonic seconds, for held-since and waiting-since."""
         ...
@@ -124,6 +128,9 @@ class AsyncioScheduler:
         if self.preemption.one_in and self._random.random() * self.preemption.one_in < 1:
             return asyncio.sleep(0)
         return _READY
+
+    def pause(self) -> Awaitable[None]:
+        return asyncio.sleep(0)
 
     def now(self) -> float:
         return time.monotonic()

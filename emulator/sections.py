@@ -143,11 +143,17 @@ Points = tuple[Point, Point, Point]
 class Passage:
     """Sections on the way through the conversion stage, held together. Made by `Sections.path`."""
 
-    __slots__ = ("_entered", "_scheduler", "_steps")
+    __slots__ = ("_entered", "_leaks", "_scheduler", "_steps")
 
-    def __init__(self, scheduler: Scheduler, steps: list[tuple[CriticalSection, Points]]) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        steps: list[tuple[CriticalSection, Points]],
+        leaks: tuple[type[BaseException], ...] = (),
+    ) -> None:
         self._scheduler = scheduler
         self._steps = steps
+        self._leaks = leaks
         self._entered = 0
 
     async def __aenter__(self) -> None:
@@ -170,7 +176,9 @@ class Passage:
                 self._entered -= 1
                 section.leave()
         finally:
-            self._leave_all()
+            # An early return without LeaveCriticalSection (KB Q259541), a thread that died inside (KB Q195971)
+            if kind is None or not self._leaks or not issubclass(kind, self._leaks):
+                self._leave_all()
 
     def _leave_all(self) -> None:
         """An exception passes: nothing may suspend here."""
@@ -202,13 +210,16 @@ class Sections:
     def __iter__(self) -> Iterator[CriticalSection]:
         return iter(self._sections.values())
 
-    def path(self, path: str, order: Sequence[str]) -> Passage:
+    def path(self, path: str, order: Sequence[str], leaks: tuple[type[BaseException], ...] = ()) -> Passage:
         """`async with`: hold the named sections, entered in the given order, left in the opposite one.
+
+        On an error of the kinds in `leaks` they are not left: the defect of a path, named by its build.
 
         Before each entry stands the point `PATH.SECTION.wanted`, after it `PATH.SECTION.held`, before each leaving
         `PATH.SECTION.leaving`.
         """
-        return Passage(self._scheduler, [(self._sections[name], self._points_of(path, name)) for name in order])
+        steps = [(self._sections[name], self._points_of(path, name)) for name in order]
+        return Passage(self._scheduler, steps, leaks)
 
     def _points_of(self, path: str, name: str) -> Points:
         points = self._points.get((path, name))

@@ -85,6 +85,7 @@ class _Passed:
 
 
 PASSED = _Passed()
+PAUSE = PointOp(Point("pause"), None, None)
 
 
 class ExploredScheduler:
@@ -123,6 +124,10 @@ class ExploredScheduler:
         elif op.section is not None and op.section.owner is actor:
             return PointOp(point, op.section, None)
         return op
+
+    def pause(self) -> Awaitable[None]:
+        """A place where another actor may go on; what spins here for ever reaches the limit of steps."""
+        return PAUSE
 
     def now(self) -> float:
         """There is no time in an exploration."""
