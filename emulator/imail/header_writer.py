@@ -364,7 +364,7 @@ def _kept_fields(
                 kept.append((name, value))
         elif lower in _STRUCTURAL:
             if lower in structural and lower not in seen:
-                same = structural[lower].lower() == value.strip().lower()
+                same = b" ".join(structural[lower].lower().split()) == b" ".join(value.lower().split())
                 kept.append((name, value if same else structural[lower]))
             elif lower == b"content-disposition" and value.strip().lower() == b"inline" and lower not in seen:
                 kept.append((name, value))

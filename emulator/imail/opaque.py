@@ -43,7 +43,7 @@ def content_type_field(part: Part) -> bytes:
 
 
 def opaque_attachment(part: Part) -> Attachment:
-    """The one row: a multipart with its Content-Type field before its octets, or the decoded octets of a PKCS #7 file."""
+    """The one row: a multipart with its Content-Type field before its octets, or the octets of a PKCS #7 file."""
     attachment = Attachment(fill=lambda: _values(part, attachment))
     attachment.source = part
     return attachment

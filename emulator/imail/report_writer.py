@@ -63,9 +63,8 @@ def _delivery_status(message: PropertyMessage) -> Entity:
     out = [_line("Reporting-MTA", f"dns; {host}"), _date("Arrival-Date", message.get(PR_ORIGINAL_DELIVERY_TIME))]
     kind = str(message.get(PR_MESSAGE_CLASS, "")).lower()
     default = next((action for action, name in CLASSES.items() if name.lower() == kind), "failed")
-    for row in message.recipients:
-        if row.type == MAPI_ORIG or row.get(PR_DSN_ACTION) is not None:
-            out.append(b"\r\n" + _recipient_fields(row, default))
+    rows = [row for row in message.recipients if row.type == MAPI_ORIG or row.get(PR_DSN_ACTION) is not None]
+    out += [b"\r\n" + _recipient_fields(row, default) for row in rows]
     return Entity("message/delivery-status", data=b"".join(out))
 
 
