@@ -31,11 +31,9 @@ async def test_by_smtp_and_out_by_pop3_and_imap(start_server: Any, corpus: list[
         for _, octets in corpus:
             await smtp.send("a@b.test", ["alice@x.test"], with_final_crlf(octets))
     await server.inbound.settled()
-    by_pop3 = []
     async with await Pop3Client.connect(server.addresses["pop3"]) as client:
         await client.login("alice", "secret")
-        for number in range(1, len(corpus) + 1):
-            by_pop3.append(await client.retrieve(number))
+        by_pop3 = [await client.retrieve(number) for number in range(1, len(corpus) + 1)]
     by_imap = await fetch_all(server, "alice", len(corpus))
     wrong = []
     for (name, octets), one, other in zip(corpus, by_pop3, by_imap, strict=True):
