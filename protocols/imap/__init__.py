@@ -7,7 +7,38 @@ view        what a session knows of its selected mailbox, and how that follows t
 dialogue, mailboxes, listing, append, messages, fetch, search, …    the commands
 """
 
-from . import append, dialogue, fetch, listing, mailboxes, messages, search
+from . import (
+    append,
+    context,
+    dialogue,
+    fetch,
+    listing,
+    mailboxes,
+    messages,
+    metadata,
+    multisearch,
+    notify,
+    rights,
+    search,
+    sort,
+    thread,
+)
 from .session import ImapSession
 
-__all__ = ["ImapSession", "append", "dialogue", "fetch", "listing", "mailboxes", "messages", "search"]
+__all__ = [
+    "ImapSession",
+    "append",
+    "context",
+    "dialogue",
+    "fetch",
+    "listing",
+    "mailboxes",
+    "messages",
+    "metadata",
+    "multisearch",
+    "notify",
+    "rights",
+    "search",
+    "sort",
+    "thread",
+]

@@ -179,11 +179,32 @@ async def authenticate(session: ImapSession, arguments: tuple[str, bytes | None]
     return welcome(session, b"AUTHENTICATE")
 
 
+def compress_syntax(scanner: Scanner) -> bytes:
+    """An algorithm."""
+    scanner.space()
+    algorithm = scanner.word()
+    scanner.end()
+    return algorithm
+
+
 @COMMANDS.command("UNAUTHENTICATE", states=AUTHENTICATED, syntax=nothing, capability="UNAUTHENTICATE")
 async def unauthenticate(session: ImapSession, _: None) -> Reply:
     """RFC 8437: back to the state before login; TLS and compression stay."""
     session.logged_out()
     return b"%s OK UNAUTHENTICATE completed\r\n" % session.tag
+
+
+@COMMANDS.command("COMPRESS", states=AUTHENTICATED, syntax=compress_syntax, capability="COMPRESS=DEFLATE")
+async def compress(session: ImapSession, algorithm: bytes) -> Reply:
+    """RFC 4978: both directions are DEFLATE from behind the OK on."""
+    if algorithm != b"DEFLATE":
+        raise No("the algorithm is DEFLATE", code=b"CANNOT")
+    if session.connection.compressed:
+        raise No("compression is on already", code=b"COMPRESSIONACTIVE")
+    session.send(session.ok(b"DEFLATE active"))
+    await session.flush()
+    session.connection.start_compression()
+    return b""
 
 
 # --- what is switched on ----------------------------------------------------------------------------------------------
@@ -239,6 +260,7 @@ async def idle(session: ImapSession, _: None) -> Reply:
     try:
         while True:
             session.send(session.updates())
+            await session.after_updates()
             view = session.view
             if view is not None and view.gone_folder:
                 return b""

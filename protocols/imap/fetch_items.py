@@ -13,10 +13,9 @@ from protocols.mime.structure import Part
 from .dates import format_date_time
 from .envelope import body, bodystructure, envelope
 from .errors import Bad
-from .mailboxes import MODSEQ_MAX
 from .scanner import Scanner
 from .sections import Section, decode_part, find_part, scan_section
-from .sequence import NUMBER_MAX
+from .sequence import MODSEQ_MAX, NUMBER_MAX
 from .texts import preview_value
 from .view import View
 

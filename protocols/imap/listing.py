@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from protocols.reply import Reply
 
 from . import access
+from .annotations import list_metadata
 from .dialogue import nothing
 from .errors import Bad
-from .metadata import list_metadata
 from .names import SEPARATOR, Pattern, above, compile_pattern
 from .scanner import Scanner
 from .states import AUTHENTICATED, COMMANDS

@@ -11,9 +11,10 @@ from protocols.reply import Reply
 from . import access
 from .dialogue import nothing
 from .errors import Bad, No
+from .hub import name_changed, subscription_changed
 from .names import check_new
 from .scanner import Scanner
-from .sequence import Ranges, contains, format_set, resolve, spans
+from .sequence import MODSEQ_MAX, Ranges, contains, format_set, resolve, spans
 from .states import AUTHENTICATED, COMMANDS, SELECTED, State
 from .view import View
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 SPECIAL_USES = {
     name.lower(): name for name in ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")
 }
-MODSEQ_MAX = (1 << 63) - 1
-"""RFC 7162 section 7: mod-sequences are 63-bit."""
 
 
 def one_mailbox(scanner: Scanner) -> bytes:
@@ -343,6 +342,7 @@ async def create(session: ImapSession, creation: Creation) -> Reply:
             raise No(f"another mailbox is used as {known}", code=b"USEATTR")
         special_use = known
     folder = await session.services.store.create_folder(mailbox, inner, special_use=special_use)
+    name_changed(session, folder, b"")
     code = b"" if "OBJECTID" in session.settings.capabilities_hidden else b"MAILBOXID (%s)" % folder.mailbox_id.encode()
     return session.ok(b"CREATE completed", code)
 
@@ -361,7 +361,9 @@ async def delete(session: ImapSession, octets: bytes) -> Reply:
         raise No(f"{name} has mailboxes below it", code=b"HASCHILDREN")
     if session.view is not None and session.view.folder is folder:
         session.deselect()
+    gone = folder.name
     await session.services.store.delete_folder(folder)
+    name_changed(session, folder, b"\\NonExistent", gone=gone)
     return session.ok(b"DELETE completed")
 
 
@@ -386,7 +388,12 @@ async def rename(session: ImapSession, names: tuple[bytes, bytes]) -> Reply:
     mailbox, inner = access.locate_new(session, new)
     if mailbox is not folder.owner:
         raise No("a mailbox cannot be given to another user", code=b"NOPERM")
+    old = folder.name
     await session.services.store.rename_folder(folder, inner)
+    if old != "INBOX":
+        name_changed(session, folder, b"", old_name=old)
+    elif inner in mailbox.folders:
+        name_changed(session, mailbox.folders[inner], b"")
     return session.ok(b"RENAME completed")
 
 
@@ -399,6 +406,7 @@ async def subscribe(session: ImapSession, octets: bytes) -> Reply:
     except NoSuchMailbox:
         raise No("there is no such mailbox", code=b"NONEXISTENT") from None
     await session.services.store.subscribe(session.mailbox, name, True)
+    subscription_changed(session, name, True)
     return session.ok(b"SUBSCRIBE completed")
 
 
@@ -407,6 +415,7 @@ async def unsubscribe(session: ImapSession, octets: bytes) -> Reply:
     """RFC 9051 section 6.3.8. A name that is not subscribed is no error."""
     name = session.name_text(octets).removesuffix("/")
     await session.services.store.subscribe(session.mailbox, name, False)
+    subscription_changed(session, name, False)
     return session.ok(b"UNSUBSCRIBE completed")
 
 

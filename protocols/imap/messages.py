@@ -12,9 +12,8 @@ from protocols.reply import Reply
 from . import access
 from .errors import Bad, No
 from .flags import DELETED, SEEN, SYSTEM, match_keyword, parse_flag
-from .mailboxes import MODSEQ_MAX
 from .scanner import Scanner
-from .sequence import Ranges, format_ordered, format_set
+from .sequence import MODSEQ_MAX, Ranges, format_ordered, format_set
 from .states import COMMANDS, SELECTED
 from .view import View
 
@@ -30,12 +29,18 @@ def selected(session: ImapSession) -> View:
     return session.view
 
 
-def chosen(session: ImapSession, ranges: Ranges | None) -> list[tuple[int, Any]]:
-    """(number, message) of the command's sequence set (UIDs in a UID command). Raises Bad beyond the mailbox."""
-    view = selected(session)
+def require_uid(session: ImapSession) -> bool:
+    """Whether the command at hand is a UID command. Raises Bad where it must be (RFC 9586 section 3)."""
     by_uid = session.verb.startswith(b"UID ")
     if session.uidonly and not by_uid:
         raise Bad("message numbers cannot be used after ENABLE UIDONLY", code=b"UIDREQUIRED")
+    return by_uid
+
+
+def chosen(session: ImapSession, ranges: Ranges | None) -> list[tuple[int, Any]]:
+    """(number, message) of the command's sequence set (UIDs in a UID command). Raises Bad beyond the mailbox."""
+    view = selected(session)
+    by_uid = require_uid(session)
     if not by_uid and view.out_of_range(ranges):
         raise Bad("a message number is larger than the mailbox")
     return view.select(ranges, by_uid=by_uid)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from protocols.ports import NoSuchMessage, PortError
 from protocols.reply import Reply
 
+from .context import begin
 from .errors import Bad
 from .fetch_items import cut_partial, read_partial
-from .messages import selected
+from .messages import require_uid, selected
 from .names import quote
 from .records import search_records
 from .scanner import Scanner
@@ -111,7 +112,7 @@ async def search(session: ImapSession, searching: Searching) -> Reply:
     """RFC 9051 section 6.4.4."""
     view = selected(session)
     options = searching.options
-    by_uid = session.verb.startswith(b"UID ") or session.uidonly
+    by_uid = require_uid(session)
     try:
         program = read_program(session, searching.scanner, searching.charset)
         found = await run(session, view, program)
@@ -121,6 +122,8 @@ async def search(session: ImapSession, searching: Searching) -> Reply:
         raise
     if options.save:
         view.saved = _to_save(found, options)
+    if options.update:
+        begin(session, view, program, [message.uid for _, message in found], by_uid=by_uid)
     uses_modseq = program.uses_modseq
     if not options.extended and not session.rev2:
         session.send(plain_result(b"SEARCH", found, by_uid=by_uid, with_modseq=uses_modseq))

@@ -15,10 +15,9 @@ from protocols.mime.structure import Part
 from .dates import local_day, parse_date
 from .errors import Bad, No
 from .flags import match_keyword, parse_flag
-from .mailboxes import MODSEQ_MAX
 from .records import FIELDS, SearchRecord
 from .scanner import Scanner
-from .sequence import Ranges, contains, resolve
+from .sequence import MODSEQ_MAX, Ranges, contains, resolve
 from .texts import body_contains, fold, header_contains, header_text
 from .view import View
 
@@ -58,7 +57,11 @@ class Key:
 class KeyReader:
     """Reads search keys for one session's view."""
 
-    def __init__(self, scanner: Scanner, view: View, now: float, charset: str = "utf-8") -> None:
+    def __init__(
+        self, scanner: Scanner, view: View, now: float, charset: str = "utf-8", *, numbers: bool = True
+    ) -> None:
+        """`numbers`: whether message numbers and `$` mean something here."""
+        self._with_numbers = numbers
         self._scanner = scanner
         self._view = view
         self._now = now
@@ -111,6 +114,8 @@ class KeyReader:
     def _numbers(self) -> Key:
         ranges = self._scanner.sequence()
         view = self._view
+        if not self._with_numbers:
+            raise Bad("message numbers are for the selected mailbox")
         if ranges is None:
             return _uid_key(tuple((uid, uid) for uid in view.saved))
         if view.session.uidonly:

@@ -11,6 +11,9 @@ from protocols.registry import SyntaxProblem
 NUMBER_MAX = 0xFFFFFFFF
 """Numbers are unsigned 32-bit (RFC 9051 section 9, `number`)."""
 
+MODSEQ_MAX = (1 << 63) - 1
+"""RFC 7162 section 7: mod-sequences are 63-bit."""
+
 STAR = NUMBER_MAX + 1
 """`*`, the largest number in use. It sorts above all others, as the grammar wants."""
 

@@ -13,9 +13,10 @@ from protocols.session import Session
 
 from . import access
 from .capabilities import capability_names, greeting_text, signing_off
+from .context import refresh_all
 from .cutter import BrokenCommand, CommandCutter, CutterLimits, RawCommand
 from .errors import Bad, code_of
-from .names import SEPARATOR, decode_name, encode_name
+from .names import SEPARATOR, decode_name, encode_name, quote
 from .scanner import Scanner
 from .states import COMMANDS, State
 from .view import View
@@ -95,6 +96,8 @@ class ImapSession(Session["ImapSession"]):
         view = self.view
         if view is not None and view.gone_folder:
             self._leave_deleted()
+        elif self.notify is not None or (view is not None and view.contexts):
+            await self.after_updates()
 
     def scan(self, pieces: tuple[Any, ...]) -> Scanner:
         """A scanner with this session's settings."""
@@ -176,12 +179,31 @@ class ImapSession(Session["ImapSession"]):
 
     async def on_attention(self) -> None:
         """Between commands: what NOTIFY asked for is told at once (RFC 5465 section 5); a deleted mailbox is left."""
+        if self._cutter.inside or self.connection.buffer:
+            return
         view = self.view
-        if view is not None and view.gone_folder and not self._cutter.inside:
+        if view is not None and view.gone_folder:
             self._leave_deleted()
-        if self.notify is not None and not self._cutter.inside and not self.connection.buffer:
-            self.verb = b"NOTIFY"
-            self.send(self.notify.between_commands())
+        elif self.notify is not None:
+            # without a command in progress messages may only go where the client agreed to it (SELECTED)
+            self.verb = b"SEARCH" if self.notify.delayed else b""
+            if self.notify.selected is None:
+                self.send(self.notify.take())
+            else:
+                self.send(self.updates())
+                await self.after_updates()
+
+    async def after_updates(self) -> None:
+        """What follows from the responses just gathered: live searches, items of new messages."""
+        view = self.view
+        if view is not None and view.contexts and view.dirty:
+            await refresh_all(self, view)
+        if self.notify is not None:
+            await self.notify.fetch_new()
+
+    def no_update(self) -> bytes:
+        """A live search is not kept (RFC 5267 section 4.3)."""
+        return b"* OK [NOUPDATE %b] The result will not be updated\r\n" % quote(self.tag)
 
     def _leave_deleted(self) -> None:
         """The selected mailbox is gone (RFC 2180 section 3.3): the session ends, for its numbers mean nothing now."""
@@ -276,9 +298,6 @@ class ImapSession(Session["ImapSession"]):
             return f"{access.OTHER_USERS}{folder.owner.name}{SEPARATOR}{folder.name}"
         return str(folder.name)
 
-    def metadata_changed(self, folder: Any, names: list[str]) -> None:
-        """Annotations were set: sessions that watch them are told (RFC 5465 section 5.7)."""
-
     # --- shapes of responses ------------------------------------------------------------------------------------------
 
     @property
@@ -299,6 +318,7 @@ class ImapSession(Session["ImapSession"]):
             return b"* %d FETCH (UID %d FLAGS %s)\r\n" % (number, message.uid, flags)
         return b"* %d FETCH (FLAGS %s)\r\n" % (number, flags)
 
-    def fetch_of_new(self, messages: list[Any]) -> bytes:
-        """What NOTIFY's MessageNew asks of new messages (RFC 5465 section 5.2)."""
-        return b"" if self.notify is None else bytes(self.notify.fetch_of_new(messages))
+    def announced(self, messages: list[Any]) -> None:
+        """The peer has just been told of these messages."""
+        if self.notify is not None:
+            self.notify.new_messages(messages)

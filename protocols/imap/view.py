@@ -8,7 +8,7 @@ FETCH, STORE, SEARCH, SORT and THREAD. Until then an expunged message keeps its 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .flags import DELETED, SEEN, SYSTEM, format_flags
@@ -35,8 +35,10 @@ class View:
         """UIDs of the saved search result, `$` (RFC 5182)."""
         self.deferred_flags: set[int] = set()
         self.gone_folder = False
-        self.watchers: list[Callable[[], bytes]] = []
-        """Asked for their own responses at each `updates` (CONTEXT=SEARCH, RFC 5267)."""
+        self.contexts: dict[bytes, Any] = {}
+        """Live searches by tag (CONTEXT=SEARCH), see `context`."""
+        self.dirty: dict[int, Any] = {}
+        """Messages for which the live searches have to be decided anew, by UID."""
         self._new: list[Any] = []
         self._changed: dict[int, Any] = {}
         self._gone: list[int] = []
@@ -52,6 +54,8 @@ class View:
     def flags_changed(self, message: Any) -> None:
         """Flags (or the mod-sequence) of a message are others."""
         self._changed[message.uid] = message
+        if self.contexts:
+            self.dirty[message.uid] = message
         self.session.something_happened()
 
     def expunged(self, messages: Sequence[Any]) -> None:
@@ -162,7 +166,7 @@ class View:
     @property
     def pending(self) -> bool:
         """Whether there may be something to tell."""
-        return bool(self._new or self._changed or self._gone or self.gone_folder or self.watchers)
+        return bool(self._new or self._changed or self._gone or self.gone_folder)
 
     def updates(self, *, expunge: bool) -> bytes:
         """Apply what happened and return the responses that say so; `expunge`: whether messages may go now."""
@@ -174,7 +178,6 @@ class View:
             out.append(self._apply_new())
         if changed:
             out.append(changed)
-        out.extend([watcher() for watcher in self.watchers])
         return b"".join(out)
 
     def _apply_expunges(self) -> bytes:
@@ -189,6 +192,7 @@ class View:
                 known.append(uid)
         if not known:
             return b""
+        before = b"".join([context.before_expunge(self, known) for context in self.contexts.values()])
         if len(numbers) == 1:
             del self.messages[numbers[0] - 1]
             del uids[numbers[0] - 1]
@@ -204,8 +208,8 @@ class View:
         for uid in known:
             self._changed.pop(uid, None)
         if self.session.vanished:
-            return b"* VANISHED %s\r\n" % format_set(known)
-        return b"".join([b"* %d EXPUNGE\r\n" % number for number in reversed(numbers)])
+            return before + b"* VANISHED %s\r\n" % format_set(known)
+        return before + b"".join([b"* %d EXPUNGE\r\n" % number for number in reversed(numbers)])
 
     def _apply_new(self) -> bytes:
         new, self._new = self._new, []
@@ -225,7 +229,10 @@ class View:
         if not self.session.rev2:
             self.announced_recent = len(self.recent)
             out += b"* %d RECENT\r\n" % self.announced_recent
-        return out + self.session.fetch_of_new(there)
+        if self.contexts:
+            self.dirty.update({message.uid: message for message in there})
+        self.session.announced(there)
+        return out
 
     def claim_recent(self, messages: Sequence[Any]) -> None:
         """Those of the messages that no session has had as \\Recent are this session's."""
