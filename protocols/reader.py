@@ -74,6 +74,8 @@ class Buffer:
         Raises InputTooLong once the end of an over-long line has arrived; its octets are not kept meanwhile.
         """
         data = self._data
+        if not data:
+            return None
         index = data.find(b"\r\n", self._scanned)
         ending = 2
         if self.quirk_bare_lf:
