@@ -40,12 +40,14 @@ async def write(session: ImapSession, folder: Any, root: str, entries: dict[str,
     await session.services.store.annotate(scope, _key(session, folder, root), value if entries else None)
 
 
-def entry_name(octets: bytes) -> str:
-    """An entry name, lower case. Raises Bad."""
+def entry_name(octets: bytes, *, roots: bool = False) -> str:
+    """An entry name, lower case; with `roots`, `/private` and `/shared` themselves too. Raises Bad."""
     try:
         name = octets.decode("ascii").lower()
     except UnicodeDecodeError:
         raise Bad("an entry name is ASCII") from None
+    if roots and name in ("/private", "/shared"):
+        return name
     if len(name) > ENTRY_OCTETS_MAX or not name.startswith(("/private/", "/shared/")):
         raise Bad("an entry name begins with /private/ or /shared/")
     if name.endswith("/") or "//" in name or any(c in "*%" or ord(c) < 32 for c in name):
@@ -55,7 +57,7 @@ def entry_name(octets: bytes) -> str:
 
 def root_of(name: str) -> str:
     """`/private` or `/shared`."""
-    return "/private" if name.startswith("/private/") else "/shared"
+    return "/private" if name.startswith("/private") else "/shared"
 
 
 def find(session: ImapSession, folder: Any, name: str, depth: int) -> dict[str, bytes]:

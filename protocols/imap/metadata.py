@@ -46,12 +46,12 @@ def get_syntax(scanner: Scanner) -> Getting:
     entries = []
     if scanner.try_take(b"("):
         while True:
-            entries.append(entry_name(scanner.astring()))
+            entries.append(entry_name(scanner.astring(), roots=True))
             if scanner.try_take(b")"):
                 break
             scanner.space()
     else:
-        entries.append(entry_name(scanner.astring()))
+        entries.append(entry_name(scanner.astring(), roots=True))
     scanner.end()
     return Getting(name, tuple(entries), depth, most)
 

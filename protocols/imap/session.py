@@ -111,11 +111,12 @@ class ImapSession(Session["ImapSession"]):
 
     def wrong_state(self, command: Command[Any]) -> Reply:
         """BAD: the command is not valid in this state."""
-        where = {
-            State.NOT_AUTHENTICATED: "before login",
-            State.AUTHENTICATED: "while no mailbox is selected",
-            State.SELECTED: "after login",
-        }[self.state]
+        if State.NOT_AUTHENTICATED in command.states:
+            where = "after login"
+        elif self.state is State.NOT_AUTHENTICATED:
+            where = "before login"
+        else:
+            where = "while no mailbox is selected"
         return b"%s BAD %s is not valid %s\r\n" % (self.tag, command.verb.encode(), where.encode())
 
     def bad_syntax(self, command: Command[Any], problem: SyntaxProblem) -> Reply:
