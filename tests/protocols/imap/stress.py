@@ -1,0 +1,274 @@
+"""A state-checking stress: raw clients that each keep the mailbox state which the RFC implies, and complain.
+
+`run(port, seed, clients, seconds | commands)` drives one mailbox from many sessions. Every client checks each untagged
+response against its own model: message numbers, EXISTS never shrinking but by EXPUNGE, no EXPUNGE during FETCH, STORE
+and SEARCH, one UID for each number, ascending UIDs, flags of messages that only it changed, literals of the right text.
+The commands come from the seed; what the other sessions do in between depends on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from dataclasses import dataclass, field
+
+_LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
+_FETCH = re.compile(rb"\* (\d+) FETCH \((.*)\)\r\n\Z", re.DOTALL)
+_FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
+_UID = re.compile(rb"(?<![A-Z])UID (\d+)")
+_MODSEQ = re.compile(rb"MODSEQ \((\d+)\)")
+_MARK = re.compile(rb"mark-(\d+)-")
+KEEPS_NUMBERS = (b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD")
+
+
+@dataclass
+class Complaints:
+    """What contradicted the RFC."""
+
+    found: list[str] = field(default_factory=list)
+    commands: int = 0
+
+    def add(self, client: str, text: str) -> None:
+        self.found.append(f"{client}: {text}")
+
+
+class StressClient:
+    """One session and its idea of the mailbox."""
+
+    def __init__(self, name: str, seed: int, complaints: Complaints) -> None:
+        self.name = name
+        self.random = random.Random(seed)
+        self.complaints = complaints
+        self.tag = 0
+        self.selected = False
+        self.uids: list[int] = []
+        """UID by number; 0: not known yet."""
+        self.marks: dict[int, bytes] = {}
+        self.modseqs: dict[int, int] = {}
+        self.uid_next = 1
+        self.command = b""
+
+    async def connect(self, host: str, port: int, user: str) -> None:
+        self.reader, self.writer = await asyncio.open_connection(host, port, limit=1 << 24)
+        await self.response()
+        await self.do(b"LOGIN %b secret" % user.encode())
+
+    def complain(self, text: str) -> None:
+        self.complaints.add(self.name, f"{text} (during {self.command[:80]!r}, {len(self.uids)} messages)")
+
+    async def response(self) -> bytes:
+        """One response line with its literals."""
+        whole = b""
+        while True:
+            line = await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 30)
+            whole += line
+            match = _LITERAL.search(line)
+            if match is None:
+                return whole
+            whole += await self.reader.readexactly(int(match[1]))
+
+    async def do(self, command: bytes, *more: bytes) -> bytes:
+        """Run commands (pipelined when several); the last tagged response."""
+        tags = []
+        for each in (command, *more):
+            self.tag += 1
+            tags.append((b"%b%d" % (self.name.encode(), self.tag), each))
+        self.writer.write(b"".join([tag + b" " + each + b"\r\n" for tag, each in tags]))
+        last = b""
+        for tag, each in tags:
+            self.command = each
+            self.complaints.commands += 1
+            while True:
+                response = await self.response()
+                if response.startswith(tag + b" "):
+                    last = response[len(tag) + 1 :]
+                    if last.startswith(b"BAD"):
+                        self.complain(f"BAD: {last!r}")
+                    break
+                if response.startswith(b"* "):
+                    self.untagged(response)
+                else:
+                    self.complain(f"neither tagged nor untagged: {response[:100]!r}")
+        return last
+
+    # --- checking -----------------------------------------------------------------------------------------------------
+
+    def untagged(self, response: bytes) -> None:
+        words = response.split(b" ", 3)
+        if words[1].isdigit():
+            number, kind = int(words[1]), words[2].strip().upper()
+            if not self.selected:
+                self.complain(f"mailbox data while nothing is selected: {response[:80]!r}")
+            elif kind == b"EXISTS":
+                if number < len(self.uids):
+                    self.complain(f"EXISTS shrank from {len(self.uids)} to {number}")
+                self.uids += [0] * (number - len(self.uids))
+                del self.uids[number:]
+            elif kind == b"EXPUNGE":
+                self.expunge(number)
+            elif kind == b"FETCH":
+                self.fetch(response)
+            elif kind == b"RECENT" and number > len(self.uids):
+                self.complain(f"RECENT {number} above EXISTS")
+        elif response.startswith(b"* SEARCH") and not self.command.startswith(b"UID"):
+            for text in response[8:].split():
+                if not 1 <= int(text) <= len(self.uids):
+                    self.complain(f"SEARCH gave {text!r}")
+        elif response.startswith(b"* BYE"):
+            self.complain(f"{response!r}")
+
+    def expunge(self, number: int) -> None:
+        if self.command.startswith(KEEPS_NUMBERS):
+            self.complain("EXPUNGE where none may be")
+        if not 1 <= number <= len(self.uids):
+            self.complain(f"EXPUNGE {number} beyond the mailbox")
+            return
+        del self.uids[number - 1]
+
+    def fetch(self, response: bytes) -> None:
+        match = _FETCH.match(response)
+        if match is None:
+            self.complain(f"not a FETCH: {response[:120]!r}")
+            return
+        number, data = int(match[1]), match[2]
+        if not 1 <= number <= len(self.uids):
+            self.complain(f"FETCH {number} beyond the mailbox")
+            return
+        head = data.split(b"{", 1)[0]
+        found = _UID.search(head)
+        if found:
+            uid = int(found[1])
+            known = self.uids[number - 1]
+            if known and known != uid:
+                self.complain(f"message {number} had UID {known}, now {uid}")
+            self.uids[number - 1] = uid
+            before = next((u for u in reversed(self.uids[: number - 1]) if u), 0)
+            if before >= uid:
+                self.complain(f"UID {uid} of message {number} is not above {before}")
+        uid = self.uids[number - 1]
+        flags = _FLAGS.search(head)
+        if flags is not None:
+            for flag in flags[1].split():
+                if flag.startswith(b"\\") and flag not in (
+                    b"\\Seen", b"\\Answered", b"\\Flagged", b"\\Deleted", b"\\Draft", b"\\Recent",
+                ):  # fmt: skip
+                    self.complain(f"flag {flag!r}")
+        modseq = _MODSEQ.search(data)
+        if modseq and uid:
+            if int(modseq[1]) < self.modseqs.get(uid, 0):
+                self.complain(f"mod-sequence of UID {uid} went back")
+            self.modseqs[uid] = int(modseq[1])
+        mark = _MARK.search(data)
+        if mark and uid:
+            known_mark = self.marks.setdefault(uid, mark[1])
+            if known_mark != mark[1]:
+                self.complain(f"UID {uid} was message {known_mark!r}, now {mark[1]!r}")
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    async def select(self, name: bytes) -> None:
+        self.selected, self.uids = True, []
+        result = await self.do(b"SELECT " + name)
+        if not result.startswith(b"OK"):
+            self.selected = False
+
+    def numbers(self) -> bytes:
+        """A random set of message numbers."""
+        count = len(self.uids)
+        first = self.random.randint(1, count)
+        second = self.random.choice((first, self.random.randint(1, count), count))
+        kind = self.random.random()
+        if kind < 0.4:
+            return b"%d" % first
+        if kind < 0.8:
+            return b"%d:%d" % (first, second)
+        return b"%d,%d:*" % (first, second)
+
+    async def step(self) -> None:
+        """One random command."""
+        pick = self.random.random()
+        if not self.selected or pick < 0.01:
+            await self.select(b"INBOX")
+        elif pick < 0.15 or not self.uids:
+            await self.append()
+        elif pick < 0.35:
+            items = self.random.choice(
+                (b"FLAGS", b"(UID FLAGS)", b"(UID BODY.PEEK[])", b"BODY[]", b"(UID ENVELOPE)", b"(UID MODSEQ)")
+            )
+            await self.do(b"FETCH %b %b" % (self.numbers(), items))
+        elif pick < 0.45:
+            await self.do(b"UID FETCH %d:* (FLAGS BODYSTRUCTURE)" % self.random.randint(1, 500))
+        elif pick < 0.62:
+            await self.store()
+        elif pick < 0.72:
+            keys = self.random.choice(
+                (b"ALL", b"SEEN", b"SUBJECT mark", b"NOT DELETED TEXT mark", b"UID 1:*", b"RECENT")
+            )
+            await self.do(b"SEARCH " + keys)
+        elif pick < 0.80:
+            await self.do(b"EXPUNGE")
+        elif pick < 0.85:
+            await self.do(b"COPY %b %b" % (self.numbers(), self.random.choice((b"INBOX", b"Sent"))))
+        elif pick < 0.88:
+            await self.do(b"UID MOVE %d Trash" % (self.random.choice([u for u in self.uids if u] or [1])))
+        elif pick < 0.92:
+            await self.do(b"NOOP", b"UID SEARCH ALL", b"CHECK")
+        elif pick < 0.94:
+            await self.do(b"SORT (REVERSE DATE) UTF-8 ALL")
+        elif pick < 0.96:
+            await self.idle()
+        elif pick < 0.97:
+            await self.do(b"CLOSE")
+            self.selected, self.uids = False, []
+        elif pick < 0.98:
+            await self.do(b"UNSELECT")
+            self.selected, self.uids = False, []
+        else:
+            await self.do(b"STATUS INBOX (MESSAGES UIDNEXT UNSEEN)")
+
+    async def append(self) -> None:
+        mark = self.random.randrange(10**9)
+        text = b"Subject: mark-%d-\r\n\r\n%b\r\n" % (mark, b"x" * self.random.randrange(2000))
+        await self.do(b"APPEND INBOX {%d+}\r\n%b" % (len(text), text))
+
+    async def store(self) -> None:
+        flag = self.random.choice(
+            (b"\\Seen", b"\\Deleted", b"\\Deleted", b"\\Flagged", b"$kw%d" % self.random.randrange(4))
+        )
+        mode = self.random.choice((b"+FLAGS", b"-FLAGS", b"+FLAGS.SILENT"))
+        await self.do(b"STORE %b %b (%b)" % (self.numbers(), mode, flag))
+
+    async def idle(self) -> None:
+        self.tag += 1
+        tag = b"%b%d" % (self.name.encode(), self.tag)
+        self.command = b"IDLE"
+        self.writer.write(tag + b" IDLE\r\n")
+        while not (response := await self.response()).startswith(b"+"):
+            self.untagged(response)
+        self.writer.write(b"DONE\r\n")
+        while not (response := await self.response()).startswith(tag):
+            self.untagged(response)
+
+    async def logout(self) -> None:
+        self.selected = False
+        self.writer.write(b"zz LOGOUT\r\n")
+        await asyncio.wait_for(self.reader.read(), 30)
+        self.writer.close()
+
+
+async def run(host: str, port: int, *, seed: int, clients: int, commands: int, user: str = "alice") -> Complaints:
+    """`clients` sessions, each with `commands` random commands; what they had to complain of."""
+    complaints = Complaints()
+
+    async def one(index: int) -> None:
+        client = StressClient(f"c{index}", seed * 1000 + index, complaints)
+        await client.connect(host, port, user)
+        for _ in range(commands):
+            await client.step()
+        await client.logout()
+
+    async with asyncio.TaskGroup() as group:
+        for index in range(clients):
+            group.create_task(one(index))
+    return complaints
