@@ -60,6 +60,8 @@ class Settings:
     """Whether only configured accounts exist: no mailbox is made on delivery or at login."""
     domains: tuple[str, ...] = ()
     """Domains that are ours; empty: all of them."""
+    handler: str = ""
+    """`package.module:Class` of an aiosmtpd handler that takes SMTP's messages; empty: they are delivered."""
     smarthost: str = ""
     """`HOST:PORT` that takes mail for other domains; empty: it is delivered locally, nothing leaves the machine."""
     default_folders: tuple[tuple[str, str], ...] = (

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,7 +29,7 @@ from .queues import InboundMail, NotificationThread
 from .scheduling import AsyncioClock, AsyncioScheduler
 from .sections import Sections
 from .service import Service, ServiceControl, State, Steps
-from .smtp import smtp_connection, smtp_session
+from .smtp import load_handler, smtp_connection, smtp_session
 from .spool import DiskSpool, MemorySpool, Spool
 from .store import Store
 from .transport import Connection, FrontEnd
@@ -67,6 +68,7 @@ class Server:
         self._connections: Counter[str] = Counter()
         self._connection_count = 0
         self.tls_context: ssl.SSLContext | None = None
+        self._handler = load_handler(settings.handler) if settings.handler else None
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -181,22 +183,29 @@ class Server:
 
     async def _open_mail_listeners(self) -> None:
         settings = self.settings
-        front_end = self.mail_front_ends.get("smtp")
-        if front_end is None:
-            front_end = self.mail_front_ends["smtp"] = FrontEnd(
-                settings,
+        smtp, lmtp = self._mail_front_end("smtp"), self._mail_front_end("lmtp")
+        if settings.smtp_port is not None:
+            await self._listen(IMC, "smtp", smtp.protocol, settings.smtp_port)
+        if settings.smtps_port is not None:
+            await self._listen(IMC, "smtps", smtp.protocol, settings.smtps_port, tls=True)
+        if settings.lmtp_port is not None:
+            await self._listen(IMC, "lmtp", lmtp.protocol, settings.lmtp_port)
+        if settings.lmtp_socket is not None:
+            await self._listen_unix(IMC, lmtp.protocol, settings.lmtp_socket)
+
+    def _mail_front_end(self, name: str) -> FrontEnd:
+        if name not in self.mail_front_ends:
+            self.mail_front_ends[name] = FrontEnd(
+                self.settings,
                 self.clock,
                 self.scheduler,
-                smtp_session(self.services),
+                smtp_session(self.services, lmtp=name == "lmtp"),
                 tls_context=self.tls_context,
-                connection_class=smtp_connection(),
+                connection_class=smtp_connection(self._handler),
                 admit=self._admit,
                 dismiss=self._dismiss,
             )
-        if settings.smtp_port is not None:
-            await self._listen(IMC, "smtp", front_end.protocol, settings.smtp_port)
-        if settings.smtps_port is not None:
-            await self._listen(IMC, "smtps", front_end.protocol, settings.smtps_port, tls=True)
+        return self.mail_front_ends[name]
 
     async def _stop_mail(self) -> None:
         await self._close_listeners(IMC)
@@ -263,6 +272,15 @@ class Server:
         self._listeners[service].append(listener)
         address = listener.sockets[0].getsockname()
         self.addresses[name] = (address[0], address[1])
+
+    async def _listen_unix(self, service: str, factory: Callable[[], asyncio.BaseProtocol], path: Path) -> None:
+        try:
+            if path.is_socket():  # of an earlier process: a living one would be asked for its place by its port
+                path.unlink()
+            listener = await asyncio.get_running_loop().create_unix_server(factory, path, backlog=LISTEN_BACKLOG)
+        except OSError as error:
+            raise SettingsError(f"cannot listen on {path} (--lmtp-socket): {error.strerror or error}") from error
+        self._listeners[service].append(listener)
 
     async def _close_listeners(self, service: str) -> None:
         listeners, self._listeners[service] = self._listeners[service], []

@@ -104,6 +104,10 @@ def dialogue(start_server: StartServer) -> RunDialogue:
     async def run(case: Case) -> None:
         protocol = next(key for key, value in case.needs if key in ("smtp", "pop3", "imap", "nntp", "lmtp"))
         fields: dict[str, Any] = {"groups": tuple(case.values("group"))}
+        if protocol == "lmtp":
+            fields["lmtp_port"] = 0
+        if case.values("hide"):
+            fields["capabilities_hidden"] = frozenset(case.values("hide"))
         for value in case.values("set"):
             name, _, text = value.partition(" ")
             fields[name] = _typed(text.strip())

@@ -36,7 +36,8 @@ def received(prefix: bytes, identifier: str, only_recipient: str, seconds: float
     return b"%b; %b\r\n" % (line, date_time(seconds))
 
 
-_HIDDEN_END = re.compile(rb"(?:^|\n)(?:\0++\.\0*+|\.\0++)\r\n")
+_HIDDEN_END = re.compile(rb"(?:^|\n)\0++\.\0*+\r\n")
+"""In the unstuffed message. (A line of a dot and NULs is stuffed again when it is sent on, which makes it harmless.)"""
 
 
 def check_lines(octets: bytes, *, nul_allowed: bool) -> None:
