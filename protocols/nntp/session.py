@@ -83,6 +83,8 @@ class NntpSession(Session["NntpSession"]):
         return self.connection.buffer.line(self.limits.command_line_bytes_max)
 
     async def handle_input(self, item: bytes) -> None:
+        if self.group is not None and self.services.store.newsgroups.get(self.group.name) is not self.group:
+            self.group = self.current = None  # it was removed meanwhile
         words = item.split(None, 1)
         verb = words[0] if words else b""
         if self.exchange55 and verb.upper() not in EXCHANGE55_COMMANDS:
