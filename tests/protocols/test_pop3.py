@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import poplib
 import re
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,30 @@ async def test_silence_ends_the_session_without_a_word_and_without_deleting(star
         assert ended.value.partial == b""
     assert len(mailbox.inbox.messages) == 1
     assert mailbox.locked_by is None
+
+
+def _stls(address: tuple[str, int]) -> tuple[bytes, dict[str, list[str]], tuple[int, int]]:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    client = poplib.POP3(*address, timeout=10)
+    with pytest.raises(poplib.error_proto):
+        client.user("alice")
+    answer = client.stls(context)
+    capabilities = client.capa()
+    client.user("alice")
+    client.pass_("secret")
+    counts = client.stat()
+    client.quit()
+    return answer, capabilities, counts
+
+
+async def test_stls(start_server) -> None:  # type: ignore[no-untyped-def]
+    server = await start_server(users=["alice:secret"], plaintext_login=False)
+    answer, capabilities, counts = await asyncio.to_thread(_stls, server.addresses["pop3"])
+    assert answer.startswith(b"+OK")
+    assert "STLS" not in capabilities
+    assert "PLAIN" in capabilities["SASL"]
+    assert counts == (0, 0)
 
 
 async def test_a_long_listing_comes_whole(server: Server) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import zlib
-
-import pytest
 
 from harness.clients import NntpClient
 
@@ -53,21 +52,38 @@ async def test_compress_deflate(start_server) -> None:  # type: ignore[no-untype
         assert [line[:3] for line in answers.splitlines()] == [b"502", b"502", b"502", b"205"]
 
 
-async def test_starttls_forgets_what_was_before(start_server) -> None:  # type: ignore[no-untyped-def]
-    server = await start_server(users=["alice:secret"], groups=("misc.test",), plaintext_login=False)
-    if server.tls_context is None:
-        pytest.fail("no certificate was made")
+def _upgrade(address: tuple[str, int], said_before: list[bytes], said_after: list[bytes]) -> list[bytes]:
+    """A dialogue that goes on under TLS, with blocking sockets: the first line of each answer."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    async with await NntpClient.connect(server.addresses["nntp"]) as client:
-        await client.command("GROUP misc.test", 211)
-        client.write(b"STARTTLS\r\n")
-        assert (await client.line()).startswith(b"382")
-        await client.writer.start_tls(context)
-        await client.command("STAT", 412)
-        await client.command("STARTTLS", 502)
-        await client.login("alice", "secret")
-        await client.command("CAPABILITIES", 101)
-        capabilities = await client.block()
-        assert b"STARTTLS" not in capabilities
-        assert b"AUTHINFO" not in capabilities
+    answers = []
+    with socket.create_connection(address, timeout=10) as plain:
+        file = plain.makefile("rb", buffering=0)
+        file.readline()
+        for line in said_before:
+            plain.sendall(line + b"\r\n")
+            answers.append(file.readline().rstrip())
+        with context.wrap_socket(plain) as secure, secure.makefile("rb") as reader:
+            for line in said_after:
+                secure.sendall(line + b"\r\n")
+                answers.append(reader.readline().rstrip())
+    return answers
+
+
+async def test_starttls_forgets_what_was_before(start_server) -> None:  # type: ignore[no-untyped-def]
+    server = await start_server(users=["alice:secret"], groups=("misc.test",), plaintext_login=False)
+    answers = await asyncio.to_thread(
+        _upgrade,
+        server.addresses["nntp"],
+        [b"GROUP misc.test", b"AUTHINFO USER alice", b"STARTTLS"],
+        [b"STAT", b"STARTTLS", b"AUTHINFO USER alice", b"AUTHINFO PASS secret", b"AUTHINFO USER alice"],
+    )
+    assert [answer[:3] for answer in answers] == [b"211", b"483", b"382", b"412", b"502", b"381", b"281", b"502"]
+
+
+async def test_commands_behind_starttls_in_the_same_packet_are_dropped(start_server) -> None:  # type: ignore[no-untyped-def]
+    server = await start_server(groups=("misc.test",))
+    answers = await asyncio.to_thread(
+        _upgrade, server.addresses["nntp"], [b"STARTTLS\r\nGROUP misc.test\r\nQUIT"], [b"STAT", b"DATE"]
+    )
+    assert [answer[:3] for answer in answers] == [b"382", b"412", b"111"]
