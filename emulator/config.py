@@ -94,6 +94,8 @@ class Settings:
     """Messages of a durable store held in memory beside the disk."""
     derived_cache_messages_max: int = 200_000
     """Messages for which computed values (ENVELOPE and the like) are kept."""
+    logons_max: int = 100_000
+    """Sessions that are logged on at the same time."""
     mailbox_bytes_max: int = 0
     """Quota of a mailbox; 0: none."""
     mailboxes_max: int = 100_000

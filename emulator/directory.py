@@ -9,12 +9,14 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
+from protocols.actor import current_actor
 from protocols.ports import NoSuchMailbox
 
 from .events import Bus, DirectoryChanged
 
 if TYPE_CHECKING:
     from .config import Settings
+    from .logons import Logons
     from .store import Mailbox, Store
 
 
@@ -45,6 +47,8 @@ class Directory:
         self._tokens: dict[str, str] = {}
         self._lists: dict[str, tuple[str, ...]] = {}
         self._by_local: dict[str, set[str]] = {}
+        self.logons: Logons | None = None
+        """Where logins take their place; None: they need none."""
         self.serial = 0
         """Counts changes; the conversion stage's copy carries the serial it was built from."""
         for name in store.mailboxes:
@@ -184,7 +188,9 @@ class Directory:
         return found
 
     async def login(self, user: str) -> Mailbox:
-        """The mailbox of an authenticated user. Raises NoSuchMailbox when it may not be made."""
+        """The mailbox of an authenticated user. Raises NoSuchMailbox when it may not be made, Unavailable."""
+        if self.logons is not None:
+            self.logons.log_on(current_actor.get())
         name = self.find(user) or self.canonical(user)
         if name not in self._store.mailboxes and self._settings.strict_users and name not in self._passwords:
             raise NoSuchMailbox(f"{user} has no mailbox here")

@@ -70,6 +70,15 @@ class ServiceStateChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceFailed:
+    """A service ended or stopped itself because of an error; `number` is that of the event in the original's log."""
+
+    service: str
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class DirectoryChanged:
     """A directory object was modified: the notification thread will rebuild what derives from it (KB Q268357)."""
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from protocols.actor import Actor, current_actor
 from protocols.ports import Clock, NoSuchMailbox, PortError, Rejected, Target, Unavailable
 
 from .events import Bus, DirectoryChanged, MessageAccepted, MessageBad, MessageDelivered, SiteAddressingRebuilt
+from .poison import corrupt_encapsulation, signed
 from .scheduling import Scheduler, Waiter
 from .spool import BAD, IN, Envelope, Spool
 
@@ -30,6 +31,10 @@ T = TypeVar("T")
 RETRY_SECONDS_MIN = 0.25
 RETRY_SECONDS_MAX = 30.0
 """A delivery that the store could not take is tried again after these, the pause doubling each time."""
+
+
+class SeriousError(Unavailable):
+    """The error of one message that stops the whole service (event 4182, KB Q193782); it stays in `In`."""
 
 
 class QueueClosed(Exception):
@@ -118,6 +123,8 @@ class InboundMail:
         self._unsettled = 0
         self._settled_waiters: list[Waiter] = []
         self.workers: list[Any] = []
+        self.failed: Callable[[str], None] = lambda text: None
+        """Called with the error that the service is to be stopped for."""
         self.accepted_count = 0
         self.delivered_count = 0
         self.bad_count = 0
@@ -182,6 +189,8 @@ class InboundMail:
             if name in self._store.spool_done:
                 await self._spool.remove(IN, name)
                 continue
+            if name in self._sizes:  # it stayed in the queue while the service was stopped
+                continue
             self._unsettled += 1
             self._enqueue(name, size)
             count += 1
@@ -198,6 +207,12 @@ class InboundMail:
             waiter = self._scheduler.waiter()
             self._settled_waiters.append(waiter)
             await waiter
+
+    def abandon(self) -> None:
+        """The process has ended: nothing is queued any more; `recover` finds in `In` what there is to do."""
+        self.queue = WorkQueue(self._scheduler)
+        self._sizes.clear()
+        self._octets = self._unsettled = 0
 
     # --- the workers --------------------------------------------------------------------------------------------------
 
@@ -233,6 +248,10 @@ class InboundMail:
             messages = await self._converter.deliver(name, read, self._targets, return_path)
         except FileNotFoundError:
             self._done(name)
+        except SeriousError as error:
+            self.queue.close()
+            self.queue.put(name)
+            self.failed(f"a serious error in spool file {name}, which will be retried: {error}")
         except (Unavailable, OSError):
             self._try_again_later(name)
         except PortError as error:
@@ -257,11 +276,16 @@ class InboundMail:
     async def _targets(self, envelope: Envelope) -> list[Target]:
         """The mailboxes of the recipients, each once. Raises Rejected when there is none."""
         names: list[str] = []
-        for address in envelope.recipients:
+        for address in self._counted(envelope.recipients):
             names.extend(self._directory.members(address) or (address,))
         targets: dict[int, Target] = {}
         problem = "no recipient has a mailbox here"
         for address in names:
+            if corrupt_encapsulation(address):
+                problem = f"corrupt encapsulated address {address}"
+                if self._converter.build.is_fatal("corrupt encapsulated address"):
+                    raise SeriousError(problem)
+                continue
             try:
                 mailbox = await self._directory.recipient(address)
             except NoSuchMailbox as error:
@@ -275,6 +299,13 @@ class InboundMail:
         if not targets:
             raise Rejected(problem)
         return list(targets.values())
+
+    def _counted(self, recipients: Sequence[str]) -> Sequence[str]:
+        """The recipients as they are counted: with their terminator, in a signed counter (KB Q272672)."""
+        count = signed(len(recipients) + 1, self._converter.build.counter_bits("recipients")) - 1
+        if count < 0:
+            raise Unavailable("the recipients were not counted right")
+        return recipients[:count]
 
     def _try_again_later(self, name: str) -> None:
         """The disk is full or failing, which is not the message's fault: it waits in `In` until that is over."""

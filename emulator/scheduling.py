@@ -154,6 +154,13 @@ class AsyncioScheduler:
         """All actors' tasks that have not ended."""
         return frozenset(self._tasks)
 
+    def cancel_others(self) -> None:
+        """Cancel every actor's task but the one that calls."""
+        own = asyncio.current_task()
+        for task in tuple(self._tasks):
+            if task is not own:
+                task.cancel()
+
     async def cancel_all(self) -> None:
         """End every actor now, the jammed ones too. Sections are released on the way out."""
         while self._tasks:

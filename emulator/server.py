@@ -14,6 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from protocols.actor import Actor
+from protocols.imap.session import ImapSession
+from protocols.nntp import NntpSession
+from protocols.pop3 import Pop3Session
 from protocols.ports import Clock, Services, Unavailable
 from protocols.session import Session
 
@@ -23,7 +27,8 @@ from .config import Settings, SettingsError
 from .converter import Converter
 from .directory import Directory
 from .durable import open_store
-from .events import Bus
+from .events import Bus, ServiceFailed
+from .logons import Logons
 from .mts import MessageTransferStub
 from .queues import InboundMail, NotificationThread
 from .scheduling import AsyncioClock, AsyncioScheduler
@@ -52,7 +57,10 @@ class Server:
     ) -> None:
         """Raises UnknownBuild, SettingsError."""
         build = settings.find_build()
-        self.settings = replace(settings, front_end=replace(settings.front_end, build=build.number))
+        front_end = replace(settings.front_end, build=build.number)
+        if build.counter_bits("recipients") < 64:  # SMTP took any number of them before KB Q272672
+            front_end = replace(front_end, limits=replace(front_end.limits, recipients_max=1 << 20))
+        self.settings = replace(settings, front_end=front_end)
         self.build = build
         self.clock: Clock = clock or AsyncioClock()
         self.scheduler = scheduler or AsyncioScheduler(settings.preemption)
@@ -102,6 +110,9 @@ class Server:
             self.directory,
             self.converter,
         )
+        self.directory.logons = Logons(self.bus, settings.logons_max, frees=self.build.frees("logon"))
+        self.converter.faulted = self._store_faulted
+        self.inbound.failed = self._mail_failed
         self.mts = MessageTransferStub(settings, self.scheduler, self.directory, self.converter)
         self.notification = NotificationThread(self.scheduler, self.bus, self.converter, self.directory)
         self.services = Services(
@@ -129,17 +140,6 @@ class Server:
         self.control.add(Service(IMC, "Microsoft Exchange Internet Mail Service", mail_steps, needs=(IS,)))
 
     async def _start_store(self) -> None:
-        from importlib import import_module
-
-        def maybe(module: str, name: str) -> Any:  # TEMPORARY until all front-ends exist
-            try:
-                return getattr(import_module(module), name)
-            except ImportError:
-                return None
-
-        ImapSession = maybe("protocols.imap.session", "ImapSession")
-        NntpSession = maybe("protocols.nntp", "NntpSession")
-        Pop3Session = maybe("protocols.pop3", "Pop3Session")
         self.notification.start()
         settings = self.settings
         sessions: dict[str, tuple[Callable[..., Session[Any]], int | None, int | None]] = {
@@ -148,7 +148,7 @@ class Server:
             "nntp": (NntpSession, settings.nntp_port, settings.nntps_port),
         }
         for name, (session_class, port, tls_port) in sessions.items():
-            if session_class is None or (port is None and tls_port is None):
+            if port is None and tls_port is None:
                 continue
             front_end = FrontEnd(
                 settings,
@@ -219,6 +219,32 @@ class Server:
         """Stop all services gracefully. Returns when everything is stopped: under a jam, never."""
         await self.control.stop(IS)
         await self.kill()
+
+    def _mail_failed(self, text: str) -> None:
+        """An error that the Internet Mail Service does not survive: it stops itself (events 4182 and 4102)."""
+        if self.control.find(IMC).state in (State.RUNNING, State.START_PENDING):
+            self.bus.publish(ServiceFailed(IMC, 4182, text))
+            self.scheduler.spawn(Actor("service-control", doing=f"stop {IMC}"), self._stop_failed_mail())
+
+    async def _stop_failed_mail(self) -> None:
+        await self.control.wait_for(self.control.find(IMC), State.RUNNING)  # it may have been starting
+        await self.control.stop(IMC)
+
+    def _store_faulted(self, reason: str) -> None:
+        """An access violation in store.exe: its process ends, and with it every protocol (events 4116 and 3039)."""
+        self.bus.publish(ServiceFailed(IS, 3039, reason))
+        self.scheduler.spawn(Actor("service-control", doing="end of the process"), self._end_process(reason))
+
+    async def _end_process(self, reason: str) -> None:
+        for service in (IMC, IS):
+            await self._close_listeners(service)
+        for front_end in (*self.front_ends.values(), *self.mail_front_ends.values()):
+            for connection in tuple(front_end.connections):
+                connection.abort()
+        self.scheduler.cancel_others()
+        self.inbound.abandon()
+        for service in (IMC, IS):
+            self.control.ended(service, reason)
 
     async def kill(self) -> None:
         """End everything now, as the end of the process would. What was acknowledged is in the spool or the store."""

@@ -129,6 +129,10 @@ class ServiceControl:
         await service.steps.stop()
         self._set(service, State.STOPPED)
 
+    def ended(self, name: str, detail: str) -> None:
+        """The process of a service has ended by itself."""
+        self._set(self.find(name), State.STOPPED, detail)
+
     async def pause(self, name: str) -> None:
         """Take no new work, keep what is there. Raises ServiceError unless it is running."""
         service = self.find(name)

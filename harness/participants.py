@@ -195,9 +195,10 @@ async def _gateway_out(world: World, actor: Actor, number: int) -> None:
 
 
 async def _notification(world: World, actor: Actor, number: int) -> None:
+    thread = world.notification  # it listens from here on
     await _START_OPS["notification"]
     world.directory.changed(f"protocol object {number}")
-    await world.notification._work(actor)
+    await thread._work(actor)
 
 
 async def _report(world: World, actor: Actor, number: int) -> None:

@@ -158,5 +158,5 @@ def check_participation(scenario: Scenario) -> None:
         raise RuntimeError(f"{scenario.label}: a participant failed: {outcome.error!r}") from outcome.error
     for index, (kind, name) in enumerate(zip(scenario.kinds, scenario.names, strict=True)):
         path = KINDS[kind].path
-        if not any(point.startswith(f"{path}.") for point in seen.get(index, ())):
+        if not any(point.startswith(f"{path}.") and point.endswith(".wanted") for point in seen.get(index, ())):
             raise RuntimeError(f"{scenario.label}: {name} never took the {path} path: {seen.get(index)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +17,11 @@ class Scenario:
     defect: str
     """Name of the defect in `emulator.builds.DEFECTS`."""
     defective_build: str
+    """A build that has the defect; empty: no build of 5.5 has it, `--defect` switches it on."""
     patched_build: str
     trigger: str
     """What has to cross the wire."""
     symptoms: tuple[str, ...]
     """What is seen then, in the words of the article."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the server's settings that the scenario needs."""
