@@ -31,6 +31,7 @@ from .codepages import UTF_8, charset_of, encode_text
 from .mime_writer import Allow, Entity, encode_leaf, format_value
 from .opaque import is_opaque_message, opaque_entity
 from .report_writer import report_entity, report_type
+from .tnef_mail import needs_tnef, tnef_entity
 
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+\-]{1,127}/[a-z0-9!#$&^_.+\-]{1,127}\Z")
 _MIXED_KINDS: Final = frozenset({"multipart/digest", "multipart/parallel"})
@@ -42,6 +43,8 @@ def content_entity(message: PropertyMessage, allow: Allow) -> Entity:
     if is_opaque_message(message):
         return opaque_entity(message, allow)
     body = body_entity(message, allow)
+    if needs_tnef(message):
+        return tnef_entity(message, body, allow)
     related = [a for a in message.attachments if (a.get(PR_ATTACH_FLAGS) or 0) & ATT_MHTML_REF]
     others = [a for a in message.attachments if not (a.get(PR_ATTACH_FLAGS) or 0) & ATT_MHTML_REF]
     parts = [attachment_entity(attachment, allow) for attachment in others]

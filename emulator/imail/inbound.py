@@ -19,7 +19,7 @@ from emulator.property_tags import (
 )
 from protocols.mime import MimeLimits, Part, parse
 
-from . import envelope, opaque, reports
+from . import envelope, opaque, reports, tnef_mail
 from .attachments import make_attachment
 from .body import body_properties
 from .layout import Layout, find_layout
@@ -46,7 +46,7 @@ DEFAULT_LIMITS: Final = ConversionLimits()
 class _Source:
     """Where the properties of one message are found: its octets and their structure."""
 
-    __slots__ = ("_layout", "depth", "limits", "message", "octets", "received_at", "structure")
+    __slots__ = ("_layout", "_tnef", "depth", "limits", "message", "octets", "received_at", "structure")
 
     def __init__(
         self, octets: bytes, structure: Part, received_at: float | None, limits: ConversionLimits, depth: int
@@ -57,6 +57,7 @@ class _Source:
         self.limits = limits
         self.depth = depth
         self._layout: Layout | None = None
+        self._tnef: PropertyMessage | None = None
         self.message = PropertyMessage(
             octets,
             structure,
@@ -68,7 +69,13 @@ class _Source:
     @property
     def layout(self) -> Layout:
         if self._layout is None:
-            self._layout = find_layout(self.structure)
+            layout = find_layout(self.structure)
+            leaf = tnef_mail.find_tnef(layout)
+            if leaf is not None:
+                self._tnef = tnef_mail.read_tnef(leaf.part, self.structure.headers.get(b"x-ms-tnef-correlator"))
+                if self._tnef is not None:
+                    layout.attachments.remove(leaf)
+            self._layout = layout
         return self._layout
 
     def properties(self) -> Values:
@@ -80,9 +87,11 @@ class _Source:
         report = reports.find_report(self.structure)
         if report is not None:
             reports.report_properties(self.structure, report, values)
+        if self._tnef is not None:
+            tnef_mail.overlay(values, self._tnef)
         for key, kind in ((PR_DISPLAY_TO, MAPI_TO), (PR_DISPLAY_CC, MAPI_CC), (PR_DISPLAY_BCC, MAPI_BCC)):
             values[key] = Lazy(partial(self._names, kind))
-        values[PR_HASATTACH] = bool(self.layout.attachments) or self.layout.opaque is not None
+        values[PR_HASATTACH] = bool(self.message.attachments)
         values[PR_MESSAGE_SIZE] = len(self.octets)
         return values
 
@@ -97,7 +106,8 @@ class _Source:
     def attachments(self) -> list[Attachment]:
         if self.layout.opaque is not None:
             return [opaque.opaque_attachment(self.layout.opaque)]
-        return [make_attachment(leaf, number, self.embed) for number, leaf in enumerate(self.layout.attachments)]
+        rows = [make_attachment(leaf, number, self.embed) for number, leaf in enumerate(self.layout.attachments)]
+        return rows if self._tnef is None else tnef_mail.renumber(rows + self._tnef.attachments)
 
     def embed(self, octets: bytes) -> PropertyMessage:
         """An embedded message; beyond the depth limit its attachments are not looked into."""

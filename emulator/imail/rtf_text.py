@@ -1,4 +1,4 @@
-"""Text and HTML out of RTF: de-encapsulation (MS-OXRTFEX section 2.1.3) and, where nothing is encapsulated, plain text."""
+"""Text and HTML out of RTF: de-encapsulation (MS-OXRTFEX section 2.1.3), plain text where nothing is encapsulated."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class _Reader:
             elif match[6] is not None:
                 self._octets(match[6])
         self._flush()
-        return "".join(self._out)
+        return "".join(self._out).rstrip("\0")
 
     def _shown(self) -> bool:
         state = self._state
