@@ -11,6 +11,7 @@ from emulator.config import Settings
 from emulator.converter import Converter
 from emulator.directory import Directory
 from emulator.events import Bus
+from emulator.properties import PropertyMessage
 from emulator.scheduling import AsyncioScheduler, Preemption
 from emulator.sections import Sections
 from emulator.store import Store
@@ -39,6 +40,10 @@ class World:
 @pytest.mark.parametrize("build", ["sp4", "patched", "latest"])
 async def test_each_path_enters_its_sections_in_the_order_of_the_build(build: str) -> None:
     world = World(build)
+
+    async def take(properties: PropertyMessage) -> None:
+        pass
+
     inbox = (await world.store.create_mailbox("alice")).inbox
     number = find_build(build)
     (message,) = await world.converter.put(OCTETS, [Target(inbox)])
@@ -53,7 +58,7 @@ async def test_each_path_enters_its_sections_in_the_order_of_the_build(build: st
     await world.converter.report(lambda: OCTETS, [Target(inbox)])
     assert world.entered() == list(number.order("report"))
     world.points.clear()
-    await world.converter.gateway_outbound(OCTETS)
+    await world.converter.gateway_outbound(OCTETS, take)
     assert world.entered() == list(number.order("gateway"))
     assert all(section.owner is None for section in world.sections)
     wrong = {path for path in ORDERS if number.order(path) != ORDERS[path]}
