@@ -15,6 +15,7 @@ from emulator.properties import (
     filetime,
 )
 from emulator.property_tags import (
+    PR_ATTACH_ADDITIONAL_INFO,
     PR_ATTACH_CONTENT_BASE,
     PR_ATTACH_CONTENT_ID,
     PR_ATTACH_CONTENT_LOCATION,
@@ -35,18 +36,23 @@ from emulator.property_tags import (
     PR_SUBJECT,
     PR_TEXT_ATTACHMENT_CHARSET,
     PS_INTERNET_HEADERS,
+    PSETID_ATTACHMENT,
+    PT_BINARY,
     Key,
     NamedProperty,
 )
 from protocols.mime import Part, transfer
+from protocols.mime.charsets import decode_text
 from protocols.mime.dates import parse_date
 from protocols.mime.words import decode_words
 
+from . import mac
 from .layout import Leaf, file_name
 
 Values = dict[Key, Value]
 
 ATT_MHTML_REF = 4
+MAC_INFO = NamedProperty(PSETID_ATTACHMENT, "AttachmentMacInfo", PT_BINARY)
 RAW_CONTENT_TYPE = NamedProperty(PS_INTERNET_HEADERS, "content-type")
 CONTENT_DESCRIPTION = NamedProperty(PS_INTERNET_HEADERS, "content-description")
 CONTENT_DISPOSITION = NamedProperty(PS_INTERNET_HEADERS, "content-disposition")
@@ -107,6 +113,7 @@ def _values(leaf: Leaf, number: int, attachment: Attachment, *, is_message: bool
         values[PR_ATTACH_SIZE] = Lazy(lambda: len(attachment.data))
     if part.type == "text" and "charset" in part.params:
         values[PR_TEXT_ATTACHMENT_CHARSET] = part.params["charset"]
+        _mac_file(leaf, values)
     _identify(part, values)
     related = leaf.related
     values[PR_RENDERING_POSITION] = -1
@@ -118,6 +125,38 @@ def _values(leaf: Leaf, number: int, attachment: Attachment, *, is_message: bool
         if moment is not None:
             values[key] = filetime(moment)
     return values
+
+
+def _mac_file(leaf: Leaf, values: Values) -> None:
+    """Data fork as the data, everything else as MAC_INFO in the form of AppleDouble (MS-OXCMAIL section 2.1.3.4.2)."""
+    part = leaf.part
+    if leaf.appledouble is not None:
+        info = transfer.decode(leaf.appledouble.body, leaf.appledouble.encoding)
+        file = mac.read_apple(info)
+        name = "" if file is None else file.name
+    elif part.content_type == "application/mac-binhex40":
+        file = mac.read_binhex(transfer.decode(part.body, part.encoding))
+        if file is None:
+            return
+        values[PR_ATTACH_DATA_BIN] = file.data
+        values[PR_ATTACH_MIME_TAG] = "application/octet-stream"
+        info, name = mac.write_appledouble(file), file.name
+    elif part.content_type in {"application/applefile", "application/mac-binary"}:
+        info = transfer.decode(part.body, part.encoding)
+        file = mac.read_apple(info)
+        if file is None or not file.data:
+            return
+        values[PR_ATTACH_DATA_BIN] = file.data
+        values[PR_ATTACH_MIME_TAG] = "application/octet-stream"
+        info, name = mac.write_appledouble(file), file.name
+    else:
+        return
+    values[MAC_INFO] = info
+    if file is not None:
+        kinds = f":{decode_text(file.creator, 'macintosh')}:{decode_text(file.type, 'macintosh')}"
+        values[PR_ATTACH_ADDITIONAL_INFO] = kinds.encode("mac_roman", "replace")
+    if not file_name(part):
+        name_properties(values, name)
 
 
 def _identify(part: Part, values: Values) -> None:

@@ -26,7 +26,7 @@ from protocols.mime import Part, parse
 from protocols.mime.dates import format_date
 from protocols.mime.words import encode_words, fold
 
-from .attachments import ATT_MHTML_REF, CONTENT_DESCRIPTION, CONTENT_DISPOSITION, RAW_CONTENT_TYPE
+from .attachments import ATT_MHTML_REF, CONTENT_DESCRIPTION, CONTENT_DISPOSITION, MAC_INFO, RAW_CONTENT_TYPE
 from .codepages import UTF_8, charset_of, encode_text
 from .mime_writer import Allow, Entity, encode_leaf, format_value
 from .opaque import is_opaque_message, opaque_entity
@@ -134,7 +134,12 @@ def attachment_entity(attachment: Attachment, allow: Allow, *, related: bool = F
         _encode_attachment(entity, attachment, octets, allow)
     _attachment_type(entity, attachment)
     _attachment_fields(entity, attachment, related=related)
-    return entity
+    info = attachment.get(MAC_INFO)
+    if not isinstance(info, bytes) or embedded is not None:
+        return entity
+    header = Entity("application/applefile", [("name", attachment.name)] if attachment.name else [])
+    header.encoding, header.data = encode_leaf(info, allow, text=False, closed=False)
+    return Entity("multipart/appledouble", children=[header, entity])
 
 
 def _encode_attachment(entity: Entity, attachment: Attachment, octets: bytes, allow: Allow) -> None:

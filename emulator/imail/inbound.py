@@ -9,6 +9,7 @@ from typing import Final
 
 from emulator.properties import MAPI_BCC, MAPI_CC, MAPI_TO, Attachment, Lazy, PropertyMessage, Recipient, Value
 from emulator.property_tags import (
+    PR_BODY,
     PR_DISPLAY_BCC,
     PR_DISPLAY_CC,
     PR_DISPLAY_TO,
@@ -19,7 +20,7 @@ from emulator.property_tags import (
 )
 from protocols.mime import MimeLimits, Part, parse
 
-from . import envelope, opaque, reports, tnef_mail
+from . import encoded_files, envelope, opaque, reports, tnef_mail
 from .attachments import make_attachment
 from .body import body_properties
 from .layout import Layout, find_layout
@@ -46,7 +47,7 @@ DEFAULT_LIMITS: Final = ConversionLimits()
 class _Source:
     """Where the properties of one message are found: its octets and their structure."""
 
-    __slots__ = ("_layout", "_tnef", "depth", "limits", "message", "octets", "received_at", "structure")
+    __slots__ = ("_files", "_layout", "_tnef", "depth", "limits", "message", "octets", "received_at", "structure")
 
     def __init__(
         self, octets: bytes, structure: Part, received_at: float | None, limits: ConversionLimits, depth: int
@@ -58,6 +59,7 @@ class _Source:
         self.depth = depth
         self._layout: Layout | None = None
         self._tnef: PropertyMessage | None = None
+        self._files: encoded_files.TextWithFiles | None = None
         self.message = PropertyMessage(
             octets,
             structure,
@@ -76,12 +78,15 @@ class _Source:
                 if self._tnef is not None:
                     layout.attachments.remove(leaf)
             self._layout = layout
+            self._files = encoded_files.find_files(self.structure, layout)
         return self._layout
 
     def properties(self) -> Values:
         values: Values = {PR_MESSAGE_CLASS: "IPM.Note"}
         values |= envelope.header_properties(self.structure.headers, self.received_at, self.limits.recipients_max)
         body_properties(self.layout, values)
+        if self._files is not None:
+            values[PR_BODY] = self._files.text
         if self.layout.opaque is not None:
             opaque.opaque_properties(self.layout.opaque, values)
         report = reports.find_report(self.structure)
@@ -106,6 +111,8 @@ class _Source:
     def attachments(self) -> list[Attachment]:
         if self.layout.opaque is not None:
             return [opaque.opaque_attachment(self.layout.opaque)]
+        if self._files is not None:
+            return encoded_files.file_attachments(self._files)
         rows = [make_attachment(leaf, number, self.embed) for number, leaf in enumerate(self.layout.attachments)]
         return rows if self._tnef is None else tnef_mail.renumber(rows + self._tnef.attachments)
 

@@ -80,7 +80,12 @@ def _visit(part: Part, layout: Layout, *, first: bool = False, related: bool = F
             _visit_alternative(part, layout, first=first, related=related)
         elif part.subtype == "related":
             _visit_related(part, layout, first=first)
-        elif part.subtype == "appledouble" and len(part.children) == 2:
+        elif (
+            part.subtype == "appledouble"
+            and len(part.children) == 2
+            and part.children[0].content_type == "application/applefile"
+            and not part.children[1].children
+        ):
             layout.attachments.append(Leaf(part.children[1], related, part.children[0]))
         else:
             for child in part.children:
