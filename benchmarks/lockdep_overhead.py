@@ -1,0 +1,153 @@
+"""What `harness.lockdep` costs where nothing is wrong.
+
+Two figures: nanoseconds added to an uncontended acquire and release, and the run time of lock-heavy programs, watched
+against not watched. Method: the two are measured in turn, `--rounds` times each, in one process; the figure is the
+ratio of the medians, and the quartiles show the noise.
+
+    python benchmarks/lockdep_overhead.py [--rounds 15]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import email
+import email.policy
+import json
+import statistics
+import threading
+import time
+from collections.abc import Callable
+
+from harness import lockdep
+
+MESSAGE = (
+    b"From: a@example.org\r\nTo: b@example.org\r\nSubject: a message like many others\r\n"
+    b"Date: Tue, 24 Nov 2026 06:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\n\r\nHello.\r\n" + b"A line of text like any other.\r\n" * 20
+)
+
+
+async def mail_store(messages: int = 600, workers: int = 8) -> None:
+    """Workers take messages from a queue, convert each under two nested locks and file it under a third."""
+    queue: asyncio.Queue[bytes | None] = asyncio.Queue(16)
+    imail, store, index = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+    pool = asyncio.Semaphore(4)
+    filed: dict[str, int] = {}
+
+    async def worker() -> None:
+        while (raw := await queue.get()) is not None:
+            async with pool:
+                async with imail, store:
+                    message = email.message_from_bytes(raw, policy=email.policy.compat32)
+                async with index:
+                    filed[message["Message-ID"]] = len(raw)
+                    await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(worker())
+        for _ in range(messages):
+            await queue.put(MESSAGE)
+        for _ in range(workers):
+            await queue.put(None)
+
+
+async def cache(requests: int = 4_000, clients: int = 20) -> None:
+    """Clients look up and change JSON records, a lock per record and one for the directory."""
+    directory = asyncio.Lock()
+    locks = [asyncio.Lock() for _ in range(32)]
+    records = [json.dumps({"n": 0, "tags": list(range(40))}) for _ in range(32)]
+
+    async def client(number: int) -> None:
+        for turn in range(requests // clients):
+            key = (number * 7 + turn) % 32
+            async with directory:
+                lock = locks[key]
+            async with lock:
+                record = json.loads(records[key])
+                record["n"] += 1
+                records[key] = json.dumps(record)
+            if turn % 10 == 0:
+                await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(clients):
+            group.create_task(client(number))
+
+
+def threads(turns: int = 1_500, count: int = 4) -> None:
+    """Threads change JSON records under two nested locks."""
+    outer, inner = threading.Lock(), threading.RLock()
+    records = [json.dumps({"n": 0, "tags": list(range(40))})]
+
+    def body() -> None:
+        for _ in range(turns):
+            with outer, inner:
+                record = json.loads(records[0])
+                record["n"] += 1
+                records[0] = json.dumps(record)
+
+    members = [threading.Thread(target=body) for _ in range(count)]
+    for member in members:
+        member.start()
+    for member in members:
+        member.join()
+
+
+async def pairs(count: int, nested: bool) -> float:
+    """Seconds for `count` uncontended acquire-release pairs (nested: each inside another lock that is held)."""
+    lock, outer = asyncio.Lock(), asyncio.Lock()
+    if nested:
+        await outer.acquire()
+    start = time.perf_counter()
+    for _ in range(count):
+        async with lock:
+            pass
+    elapsed = time.perf_counter() - start
+    if nested:
+        outer.release()
+    return elapsed
+
+
+def timed(program: Callable[[], object]) -> float:
+    start = time.process_time()
+    program()
+    return time.process_time() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    for nested in (False, True):
+        plain, watched = [], []
+        for _ in range(rounds):
+            plain.append(asyncio.run(pairs(20_000, nested)) / 20_000)
+            with lockdep.watch():
+                watched.append(asyncio.run(pairs(20_000, nested)) / 20_000)
+        one, two = statistics.median(plain) * 1e9, statistics.median(watched) * 1e9
+        print(f"uncontended pair{', nested' if nested else '':8} {one:7.0f} ns -> {two:7.0f} ns  (+{two - one:.0f} ns)")
+    programs: dict[str, Callable[[], object]] = {
+        "mail store": lambda: asyncio.run(mail_store()),
+        "record cache": lambda: asyncio.run(cache()),
+        "threads": threads,
+    }
+    for name, program in programs.items():
+        plain, watched = [], []
+        program()
+        for _ in range(rounds):
+            plain.append(timed(program))
+            with lockdep.watch() as watch:
+                watched.append(timed(program))
+            assert watch.findings() == [], watch.text()
+        low, one, high = statistics.quantiles(plain, n=4)
+        two = statistics.median(watched)
+        print(
+            f"{name:<14} {one * 1e3:7.1f} ms ({low * 1e3:.1f} to {high * 1e3:.1f}) -> {two * 1e3:7.1f} ms watched: "
+            f"{(two / one - 1) * 100:+.1f} %"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""The observed ways into and out of asyncio.Lock and asyncio.Semaphore: the hot path of a watch.
+
+The free case is decided and carried out here, in the same way as in asyncio (the lock is unlocked and nobody waits),
+since a second coroutine per acquire would cost more than all of the recording. Everything else goes to the original.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from harness.lockdep.model import Actor, LockInfo, Site, user_frame
+from harness.lockdep.recorder import Recorder, _current_task, _running_loop
+
+_frame: Final = sys._getframe
+_Function = Callable[..., Any]
+
+
+class LockPatches:
+    """Replacements for the methods of asyncio.Lock; each maker takes the original."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def known(self, lock: Any) -> LockInfo:
+        """The record of a lock; one that was created before the watch gets it at its first use."""
+        info: LockInfo | None = getattr(lock, "_lockdep", None)
+        if info is None or info.recorder is not self.recorder:
+            permits = 1 if isinstance(lock, asyncio.Lock) else int(lock._value)
+            site = Site("?", 0, "created before the watch began")
+            info = lock._lockdep = LockInfo(self.recorder, f"asyncio.{type(lock).__name__}", site, permits)
+        return info
+
+    def init(self, original: _Function) -> _Function:
+        """For locks and semaphores: remembers where it is created."""
+        recorder = self.recorder
+
+        def __init__(lock: Any, *args: Any, **kwargs: Any) -> None:
+            original(lock, *args, **kwargs)
+            frame = user_frame(2)
+            site = (
+                Site("?", 0, "?")
+                if frame is None
+                else Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+            )
+            permits = int(lock._value) if isinstance(lock, asyncio.Semaphore) else 1
+            lock._lockdep = LockInfo(recorder, f"asyncio.{type(lock).__name__}", site, permits)
+
+        return __init__
+
+    def adopt(self, lock: Any) -> tuple[LockInfo, Actor]:
+        """Lock and task where one of them is not known yet."""
+        return self.known(lock), self.recorder.actor()
+
+    def make_acquire(self, original: _Function) -> _Function:
+        recorder = self.recorder
+
+        async def acquire(lock: Any) -> bool:
+            info, actor = self.adopt(lock)
+            if actor.held and not actor.deadlines and info.checked != (actor, recorder.epoch):
+                recorder.note_order(actor, info)
+            info.checked = None
+            if lock._locked or lock._waiters:
+                before = actor.waiting
+                recorder.begin_lock_wait(actor, info)
+                try:
+                    await original(lock)
+                finally:
+                    actor.waiting = before
+            else:
+                await original(lock)
+            recorder.taken(actor, info, _frame(1))
+            return True
+
+        self.original_acquire = original
+        return acquire
+
+    def enter(self, _original: _Function) -> _Function:
+        """`__aenter__`."""
+        recorder, acquire = self.recorder, self.original_acquire
+        tasks, note_order = recorder.tasks, recorder.note_order
+        Lock: Any = asyncio.Lock
+
+        async def __aenter__(lock: Any) -> None:
+            if lock.__class__ is not Lock:
+                await lock.acquire()
+                return
+            try:
+                info = lock._lockdep
+                actor = tasks[id(_current_task(_running_loop()))]
+                if info.recorder is not recorder:
+                    info = self.known(lock)
+            except (AttributeError, KeyError):
+                info, actor = self.adopt(lock)
+            held = actor.held
+            if held and not actor.deadlines:
+                note_order(actor, info)
+            if lock._locked or lock._waiters:
+                before = actor.waiting
+                recorder.begin_lock_wait(actor, info)
+                try:
+                    await acquire(lock)
+                finally:
+                    actor.waiting = before
+            else:
+                lock._locked = True
+            frame = _frame(1)
+            info.owner = actor
+            info.epoch = recorder.epoch
+            info.code = frame.f_code
+            info.lasti = frame.f_lasti
+            held.append(info)
+
+        return __aenter__
+
+    def leave(self, _original: _Function) -> _Function:
+        """`__aexit__`."""
+        recorder, release = self.recorder, self.original_release
+        Lock: Any = asyncio.Lock
+
+        async def __aexit__(lock: Any, exc_type: Any, exc: Any, traceback: Any) -> None:
+            if lock.__class__ is not Lock:
+                lock.release()
+                return
+            if lock._waiters or not lock._locked:
+                release(lock)
+            else:
+                lock._locked = False
+            try:
+                info = lock._lockdep
+                held = info.owner.held
+            except AttributeError:
+                return
+            if held and held[-1] is info and info.recorder is recorder:
+                if info.epoch != recorder.epoch:
+                    info.spans_await = True
+                info.owner = None
+                held.pop()
+            else:
+                recorder.released(info)
+
+        return __aexit__
+
+    def release(self, original: _Function) -> _Function:
+        recorder = self.recorder
+
+        def release(lock: Any) -> None:
+            original(lock)
+            info = getattr(lock, "_lockdep", None)
+            if info is not None and info.recorder is recorder:
+                recorder.released(info)
+
+        self.original_release = original
+        return release
+
+    def locked(self, original: _Function) -> _Function:
+        """A look that finds the lock free makes the acquire that follows in the same step one that cannot wait."""
+        recorder = self.recorder
+
+        def locked(lock: Any) -> bool:
+            answer: bool = original(lock)
+            if not answer and _running_loop() is not None:
+                self.known(lock).checked = (recorder.actor(), recorder.epoch)
+            return answer
+
+        return locked
+
+    def semaphore_acquire(self, original: _Function) -> _Function:
+        recorder = self.recorder
+
+        async def acquire(semaphore: Any) -> bool:
+            info, actor = self.adopt(semaphore)
+            single = info.permits == 1
+            if single and actor.held and not actor.deadlines:
+                recorder.note_order(actor, info)
+            if semaphore._value <= 0 or semaphore._waiters:
+                before = actor.waiting
+                recorder.begin_lock_wait(actor, info)
+                try:
+                    await original(semaphore)
+                finally:
+                    actor.waiting = before
+            else:
+                await original(semaphore)
+            if single:
+                recorder.taken(actor, info, _frame(1))
+            else:
+                info.holders[actor] = info.holders.get(actor, 0) + 1
+            return True
+
+        return acquire
+
+    def semaphore_release(self, original: _Function) -> _Function:
+        recorder = self.recorder
+        tasks = recorder.tasks
+
+        def release(semaphore: Any) -> None:
+            original(semaphore)
+            info = getattr(semaphore, "_lockdep", None)
+            if info is None or info.recorder is not recorder:
+                return
+            if info.permits == 1:
+                recorder.released(info)
+                return
+            holders = info.holders
+            holder: Actor | None = None
+            if _running_loop() is not None:
+                holder = tasks.get(id(_current_task(_running_loop())))
+            if holder not in holders:
+                holder = next(iter(holders), None)
+            if holder is not None:
+                holders[holder] -= 1
+                if holders[holder] == 0:
+                    del holders[holder]
+
+        return release

@@ -1,0 +1,448 @@
+"""The recorder: who holds what, in which order locks were taken, who waits for whom, and who can go on no more."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import weakref
+from _thread import allocate_lock
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from harness.lockdep.findings import Finding, Participant
+from harness.lockdep.model import (
+    Actor,
+    Dependency,
+    LockInfo,
+    Segment,
+    Site,
+    Wait,
+    is_library,
+    place,
+    stack_here,
+)
+from harness.lockdep.order import class_findings, order_findings
+
+SAME_ORDER_MAX: Final = 8  # how many segments are remembered for one (held locks, wanted lock)
+DEPENDENCIES_MAX: Final = 20_000
+FINDINGS_MAX: Final = 200
+_running_loop: Final = asyncio._get_running_loop
+# Before 3.12 current_task() is written in Python, and slower than all the rest of an acquire.
+_current_task: Final[Callable[[Any], Any]] = (
+    asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
+    if sys.version_info < (3, 12)
+    else asyncio.current_task
+)
+_ident: Final = threading.get_ident
+_Future: Final[Any] = asyncio.Future
+
+
+class Recorder:
+    """All state of one watch. `on_jam` is called with the finding, before the wait that closes the circle begins."""
+
+    def __init__(self, on_jam: Callable[[Finding], None] | None = None) -> None:
+        self.on_jam = on_jam
+        self.epoch = 1
+        self.tasks: dict[int, Actor] = {}
+        self.local = threading.local()
+        self.threads: dict[int, Actor] = {}
+        self.blocked: dict[int, Actor] = {}
+        self.orphans: list[Actor] = []
+        self.dependencies: list[Dependency] = []
+        self.seen: dict[tuple[int, ...], list[int]] = {}
+        self.slots: dict[tuple[int, ...], list[int]] = {}
+        self.jams: list[tuple[Finding, list[tuple[Actor, Any]]]] = []  # with what each actor waited for
+        self.leaks: list[Finding] = []
+        self.dropped = 0
+        self.guard = allocate_lock()
+
+    # Actors
+
+    def actor(self) -> Actor:
+        """The running task, or the thread where no task runs."""
+        loop = _running_loop()
+        if loop is not None:
+            task = _current_task(loop)
+            if task is not None:
+                actor = self.tasks.get(id(task))
+                return actor if actor is not None else self.add_task(task, None)
+        try:
+            return self.local.actor  # type: ignore[no-any-return]
+        except AttributeError:
+            return self.add_thread()
+
+    def add_task(self, task: Any, parent: Actor | None) -> Actor:
+        """Begin to observe a task."""
+        key = id(task)
+        actor = Actor("task", weakref.KeyedRef(task, self._gone, key), "", _ident(), parent)
+        self.tasks[key] = actor
+        return actor
+
+    def _gone(self, reference: weakref.KeyedRef[int, Any]) -> None:
+        """A task was collected."""
+        actor = self.tasks.get(reference.key)
+        if actor is not None and actor.ref is reference:
+            del self.tasks[reference.key]
+            if actor.held:
+                self.orphans.append(actor)
+
+    def add_thread(self) -> Actor:
+        """Begin to observe the running thread."""
+        ident = threading.get_ident()
+        thread = threading._active.get(ident)  # type: ignore[attr-defined]
+        if thread is None:  # not registered yet, or not one of Python's: current_thread() would make up another one
+            return Actor("thread", None, f"with the number {ident}", ident, None)
+        actor: Actor | None = getattr(thread, "_lockdep_actor", None)
+        if actor is None or actor.recorder is not self:
+            actor = Actor("thread", weakref.ref(thread), thread.name, ident, None)
+            actor.recorder = self
+            thread._lockdep_actor = actor
+        actor.thread = ident
+        self.local.actor = actor
+        self.threads[actor.thread] = actor
+        return actor
+
+    # Order
+
+    def note_order(self, actor: Actor, info: LockInfo) -> None:
+        """An actor that holds locks takes another one: remember the order, once per combination and segment."""
+        epoch = self.epoch
+        held = actor.held
+        key: tuple[int, ...]
+        if len(held) == 1:
+            lock = held[0]
+            key = (info.serial, lock.serial if lock.epoch == epoch else -lock.serial)
+        else:
+            key = (info.serial, *[lock.serial if lock.epoch == epoch else -lock.serial for lock in held])
+        segment = actor.segment
+        known = self.seen.get(key)
+        if known is not None and segment is not None and not segment.sealed and segment.serial in known:
+            return
+        self._new_order(key, actor, info)
+
+    def _new_order(self, key: tuple[int, ...], actor: Actor, info: LockInfo) -> None:
+        if info in actor.held:
+            return
+        with self.guard:
+            segment: Segment = actor.present_segment()
+            known = self.seen.setdefault(key, [])
+            if segment.serial in known:
+                return
+            epoch = self.epoch
+            threads = actor.kind == "thread"
+            dependency = Dependency(
+                actor,
+                describe_actor(actor),
+                segment,
+                tuple(actor.held),
+                tuple(threads or lock.kind.startswith("threading") or lock.epoch != epoch for lock in actor.held),
+                tuple(lock.taken_at for lock in actor.held),
+                info,
+                stack_here(3),
+            )
+            slots = self.slots.setdefault(key, [])
+            if len(known) >= SAME_ORDER_MAX:  # the latest takes the last place
+                known[-1] = segment.serial
+                self.dependencies[slots[-1]] = dependency
+            elif len(self.dependencies) >= DEPENDENCIES_MAX:
+                self.dropped += 1
+            else:
+                known.append(segment.serial)
+                slots.append(len(self.dependencies))
+                self.dependencies.append(dependency)
+
+    def taken(self, actor: Actor, info: LockInfo, frame: Any) -> None:
+        """A mutex was taken; `frame` is the one that asked for it (frames of the standard library are passed over)."""
+        code = frame.f_code
+        while is_library(code.co_filename) and frame.f_back is not None:
+            frame = frame.f_back
+            code = frame.f_code
+        info.owner = actor
+        info.epoch = self.epoch
+        info.code = code
+        info.lasti = frame.f_lasti
+        actor.held.append(info)
+
+    def released(self, info: LockInfo) -> None:
+        """A mutex was given back, by whomever."""
+        owner = info.owner
+        if owner is None:
+            return
+        if info.epoch != self.epoch:
+            info.spans_await = True
+        info.owner = None
+        held = owner.held
+        if held and held[-1] is info:
+            held.pop()
+        elif info in held:
+            held.remove(info)
+
+    # Waits
+
+    def begin_wait(self, actor: Actor, kind: str, target: Any, *, bounded: bool = False) -> Wait | LockInfo | None:
+        """An actor is about to wait; gives what it waited for before (a wait can lie within another one)."""
+        before = actor.waiting
+        actor.waiting = Wait(kind, target, bounded or actor.deadlines > 0)
+        if kind != "future":
+            try:
+                self.check(actor)
+            except BaseException:
+                actor.waiting = before
+                raise
+        return before
+
+    def begin_lock_wait(self, actor: Actor, info: LockInfo) -> None:
+        """An actor is about to wait for a lock or semaphore; looks closely only if no holder evidently runs free."""
+        actor.waiting = info
+        target: LockInfo | Wait | None = info
+        for _ in range(8):
+            if not isinstance(target, LockInfo):
+                break
+            owner = target.owner if target.permits == 1 else next(iter(target.holders), None)
+            if owner is None:
+                return
+            target = owner.waiting
+            if target is None:
+                if self._runs_free(owner):
+                    return
+                break
+        try:
+            self.check(actor)
+        except BaseException:
+            actor.waiting = None
+            raise
+
+    def check(self, actor: Actor) -> None:
+        """Is the wait that begins here the last one of a circle?"""
+        stuck = self.stuck_set([actor])
+        if actor in stuck:
+            self.jammed([member for member in stuck if self.wait_of(member) is not None])
+
+    def _runs_free(self, actor: Actor) -> bool:
+        """Does an actor without a noted wait neither await tasks nor stand on a blocked thread?"""
+        if self.blocked:
+            return False
+        reference = actor.ref
+        target = reference() if reference is not None else None
+        if target is None:
+            return False
+        if actor.kind == "thread":
+            return bool(target.is_alive())
+        future = getattr(target, "_fut_waiter", None)
+        if future is None:
+            return not target.done()
+        return future.__class__ is _Future
+
+    def jammed(self, members: list[Actor]) -> None:
+        """Keep the finding, once for each set of actors, and tell it."""
+        finding = self.describe_jam(members)
+        if any(known.signature == finding.signature for known, _ in self.jams):
+            return
+        if len(self.jams) < FINDINGS_MAX:
+            waits = [(member, self.wait_of(member)) for member in members]
+            self.jams.append((finding, [(member, wait.target) for member, wait in waits if wait is not None]))
+        if self.on_jam is not None:
+            self.on_jam(finding)
+
+    def stuck_set(self, starts: Iterable[Actor]) -> set[Actor]:
+        """Those of the actors (and of all they wait for) that can never go on, judged by what is certain only.
+
+        Certain are owners of locks, holders of permits, tasks that have to end. An actor is stuck when for one of its
+        ways all who could help are stuck themselves; the largest set for which that holds is taken.
+        """
+        needs: dict[Actor, list[list[Actor]]] = {}
+        waiting = list(starts)
+        while waiting:
+            actor = waiting.pop()
+            if actor not in needs:
+                needs[actor] = self._needs(actor)
+                waiting.extend(other for group in needs[actor] for other in group)
+        stuck = set(needs)
+        changed = True
+        while changed:
+            changed = False
+            for actor in list(stuck):
+                if not any(all(other in stuck for other in group) for group in needs[actor]):
+                    stuck.discard(actor)
+                    changed = True
+        return stuck
+
+    def _needs(self, actor: Actor) -> list[list[Actor]]:
+        """Groups of actors: if all of one group are stuck, so is this one. An empty group: stuck in any case."""
+        if actor.finished():
+            return [[]]
+        groups: list[list[Actor]] = []
+        blocker = self._blocker(actor)
+        if blocker is not None:
+            groups.append([blocker])
+        wait = self.wait_of(actor)
+        if wait is None or wait.bounded:
+            return groups
+        target = wait.target
+        if wait.kind == "hopeless":
+            groups.append([])
+        elif isinstance(target, LockInfo):
+            if target.permits > 1:
+                if sum(target.holders.values()) >= target.permits:
+                    groups.append([holder for holder, count in target.holders.items() if count > 0])
+            elif target.owner is not None:
+                groups.append([target.owner])
+        else:
+            groups.extend([other] for other in self._joined(target))
+        return groups
+
+    def _joined(self, target: Any) -> Iterable[Actor]:
+        """The actors of the tasks that all have to end before a join of this target goes on."""
+        tasks: Iterable[Any]
+        if isinstance(target, Actor):  # a thread
+            if not target.finished():
+                yield target
+            return
+        if isinstance(target, asyncio.TaskGroup):
+            tasks = list(target._tasks)
+        elif isinstance(target, asyncio.Task):
+            tasks = [target]
+        else:
+            tasks = [child for child in getattr(target, "_children", ()) if isinstance(child, asyncio.Task)]
+        for task in tasks:
+            if not task.done():
+                actor = self.tasks.get(id(task))
+                yield actor if actor is not None else self.add_task(task, None)
+
+    def wait_of(self, actor: Actor) -> Wait | None:
+        """What it waits for: as noted, or as seen from outside (a task that awaits a task or a gather)."""
+        waiting = actor.waiting
+        if isinstance(waiting, LockInfo):
+            return Wait("lock" if waiting.permits == 1 else "semaphore", waiting, actor.deadlines > 0)
+        if waiting is not None or actor.kind != "task":
+            return waiting
+        task = actor.task
+        future = getattr(task, "_fut_waiter", None) if task is not None else None
+        if future is None or future.done():
+            return None
+        if isinstance(future, asyncio.Task):
+            return Wait("join of task", future, actor.deadlines > 0)
+        if getattr(future, "_children", None):
+            return Wait("gather", future, actor.deadlines > 0)
+        return Wait(_asyncio_wait(task.get_coro()) or "future", future, actor.deadlines > 0)
+
+    def _blocker(self, actor: Actor) -> Actor | None:
+        """Who stands in a blocking wait on this task's thread, and so keeps the task from running."""
+        if actor.kind != "task":
+            return None
+        blocker = self.blocked.get(actor.thread)
+        return blocker if blocker is not actor else None
+
+    def block_thread(self, actor: Actor | None) -> None:
+        """Note that the running thread itself stands still inside this actor (None: no more)."""
+        if actor is None:
+            self.blocked.pop(threading.get_ident(), None)
+        else:
+            self.blocked[threading.get_ident()] = actor
+
+    # Findings
+
+    def describe_jam(self, members: list[Actor]) -> Finding:
+        """The wait-for graph of actors of which none can go on."""
+        members = sorted(members, key=lambda member: member.serial)
+        participants = tuple(self.participant(member) for member in members)
+        parts = []
+        for member in members:
+            wait = self.wait_of(member)
+            assert wait is not None
+            by = ""
+            if isinstance(wait.target, LockInfo) and wait.target.owner is not None:
+                owner = wait.target.owner
+                by = " held by itself" if owner is member else f" held by {describe_actor(owner)}"
+                by += ", which has ended" if owner.finished() else ""
+            parts.append(f"{describe_actor(member)} waits for {wait.describe()}{by}")
+        signature = ("jam", *sorted(member.serial for member in members))
+        locks = tuple(sorted({name for participant in participants for name, _ in participant.holds}))
+        return Finding("jam", "stuck", "; ".join(parts), participants, locks, signature=signature)
+
+    def participant(self, actor: Actor) -> Participant:
+        """An actor with its locks, its wait and its stack."""
+        wait = self.wait_of(actor)
+        holds = tuple((lock.name, lock.taken_at) for lock in actor.held)
+        return Participant(describe_actor(actor), holds, wait.describe() if wait else "", actor_stack(actor))
+
+    def _find_leaks(self) -> None:
+        """Actors that have ended and still own a lock: nobody gave it back since."""
+        ended = [actor for actor in self.tasks.values() if actor.held and actor.finished()]
+        for actor in [*self.orphans, *ended]:
+            for lock in actor.held:
+                if len(self.leaks) < FINDINGS_MAX:
+                    summary = f"{describe_actor(actor)} ended while it held {lock.name}"
+                    held = Participant(describe_actor(actor), ((lock.name, lock.taken_at),), "", ())
+                    self.leaks.append(Finding("leak", "leaked", summary, (held,), (lock.name,)))
+            actor.held.clear()
+
+    def _still_waits(self, actor: Actor, target: Any) -> bool:
+        wait = None if actor.finished() else self.wait_of(actor)
+        return wait is not None and wait.target is target
+
+    def findings(self) -> list[Finding]:
+        """Jams, leaks, then orders that could jam."""
+        for finding, members in self.jams:
+            if self.on_jam is None and not any(self._still_waits(*waiting) for waiting in members):
+                finding.verdict = "resolved"
+                finding.evidence = "a timeout, a cancellation or somebody else broke it"
+        self._find_leaks()
+        dependencies = list(self.dependencies)
+        jammed = [set(finding.locks) for finding, _ in self.jams]
+        orders = [order for order in order_findings(dependencies) if not any(set(order.locks) <= j for j in jammed)]
+        return [finding for finding, _ in self.jams] + self.leaks + orders + class_findings(dependencies, orders)
+
+
+def describe_actor(actor: Actor) -> str:
+    """Kind, name and what it runs."""
+    if actor.kind != "task":
+        return actor.name
+    task = actor.task
+    if task is None:
+        return actor.label or f"task #{actor.serial}"
+    coroutine = task.get_coro()
+    actor.label = f"task {task.get_name()} ({getattr(coroutine, '__qualname__', type(coroutine).__name__)})"
+    return actor.label
+
+
+def actor_stack(actor: Actor) -> tuple[Site, ...]:
+    """Where an actor stands, innermost first, without frames of the standard library."""
+    task = actor.task
+    if actor.kind != "task" or task is None:
+        frame = sys._current_frames().get(actor.thread)
+        sites = []
+        while frame is not None:
+            if not is_library(frame.f_code.co_filename):
+                sites.append(Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+            frame = frame.f_back
+        return tuple(sites[:8])
+    return coroutine_stack(task.get_coro())
+
+
+def coroutine_stack(coroutine: Any) -> tuple[Site, ...]:
+    """The await chain of a suspended coroutine, innermost first."""
+    sites: list[Site] = []
+    while coroutine is not None and len(sites) < 64:
+        code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if code is None or frame is None:
+            break
+        if not is_library(code.co_filename):
+            sites.append(place(code, frame.f_lasti))
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return tuple(reversed(sites))[:8]
+
+
+def _asyncio_wait(coroutine: Any) -> str:
+    """Which of asyncio's waits a suspended coroutine stands in, such as `Queue.get`; empty when in none."""
+    found = ""
+    for _ in range(64):
+        code = getattr(coroutine, "cr_code", None)
+        if code is None:
+            break
+        if is_library(code.co_filename):
+            found = found or str(code.co_qualname)
+        coroutine = getattr(coroutine, "cr_await", None)
+    return found
