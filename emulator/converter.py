@@ -60,21 +60,33 @@ class Converter:
     def __init__(
         self, settings: Settings, build: Build, sections: Sections, scheduler: Scheduler, store: Store
     ) -> None:
-        self.build = build
+        self._use(build)
         self.sections = sections
         self.inbound_count = 0
         self.outbound_count = 0
         self.site_addressing = SiteAddressing(0, settings.domains, 0)
         self.faulted: Callable[[str], None] = lambda reason: None
         """Called when the conversion ends the process of the information store (an access violation)."""
-        self._paths = {path: (build.order(path), build.leaks(path)) for path in ORDERS}
-        self._calls_inside = build.holds_over_calls("gateway")
-        self._poisons = {path: build.poisons(path) for path in ORDERS}
         self._settings = settings
         self._scheduler = scheduler
         self._store = store
         self._cache: OrderedDict[bytes, bytes] = OrderedDict()
         self._cache_octets = 0
+
+    @property
+    def build(self) -> Build:
+        """The level that is emulated; conversions that begin after it was exchanged are the new one's."""
+        return self._build
+
+    @build.setter
+    def build(self, build: Build) -> None:
+        self._use(build)
+
+    def _use(self, build: Build) -> None:
+        self._build = build
+        self._paths = {path: (build.order(path), build.leaks(path)) for path in ORDERS}
+        self._poisons = {path: build.poisons(path) for path in ORDERS}
+        self._calls_inside = build.holds_over_calls("gateway")
 
     def _path(self, path: str) -> Passage:
         return self.sections.path(path, *self._paths[path])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from emulator.builds import UnknownBuild
 from emulator.config import SettingsError
 
-from . import check, commands, serve, soak
+from . import check, commands, explain, explorer, replay, serve, soak
 
 EXIT_USAGE = 2
 
@@ -25,6 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands.reproduce_parser(subparsers)
     commands.verify_parser(subparsers)
     commands.demo_parser(subparsers)
+    explorer.add_parser(subparsers)
+    replay.add_parser(subparsers)
+    explain.add_parser(subparsers)
     soak.add_parser(subparsers)
     check.add_parser(subparsers)
     for subparser in subparsers.choices.values():

@@ -12,6 +12,8 @@ from itertools import cycle, islice, product
 
 from emulator.builds import DEFECTIVE_BUILD, PATCHED_BUILD, find_build
 
+from . import matrix
+from .matrix import all_scenarios
 from .report import outcome_json, outcome_lines, print_lines, table
 from .reproduce import INBOUND, OUTBOUND, Outcome, run_once
 from .scenarios.q279798 import SCENARIO
@@ -73,10 +75,13 @@ def reproduce_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
 def verify_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """`mailjam verify`."""
     parser = subparsers.add_parser("verify", help="show that the defective build jams and the patched one does not")
-    parser.add_argument("scenario", choices=[SCENARIO.name])
+    parser.add_argument(
+        "scenario", nargs="?", choices=list(all_scenarios()), help=f"(default: {SCENARIO.name}; all with --all-builds)"
+    )
     parser.add_argument("--build", default=PATCHED_BUILD, help="the build that must not jam (default: %(default)s)")
     parser.add_argument("--defective-build", default=DEFECTIVE_BUILD, help="(default: %(default)s)")
     parser.add_argument("--repeat", type=_count, default=12, help="runs of each build (default: each pair once)")
+    matrix.add_arguments(parser)
     parser.set_defaults(run=verify)
 
 
@@ -148,6 +153,8 @@ def _summary(outcomes: list[Outcome]) -> list[str]:
 
 def verify(arguments: argparse.Namespace) -> int:
     """0: all runs of the defective build jammed and none of the other did."""
+    if arguments.all_builds or arguments.scenario not in (None, SCENARIO.name):
+        return matrix.run(arguments)
     defective, patched = find_build(arguments.defective_build), find_build(arguments.build)
     pairs = _pairs("all", "all")
     bad = asyncio.run(_repeat(defective.number, pairs, arguments.repeat, defective.number))

@@ -156,11 +156,3 @@ def run(arguments: argparse.Namespace) -> int:
     if all(cell.right for cell in cells):
         return 0
     return 3 if any(cell.observed == UNDECIDED for cell in cells) else 1
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`mailjam scenarios`: the table of builds × scenarios."""
-    parser = subparsers.add_parser("scenarios", help="play every scenario on every known build: expected and observed")
-    parser.add_argument("scenario", nargs="?", choices=list(all_scenarios()), help="one of them (default: all)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run)

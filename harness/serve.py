@@ -20,6 +20,8 @@ from emulator.service import State
 from protocols.ports import SessionClosed
 from protocols.settings import FrontEndSettings, Limits
 
+from .jam import ARTICLES, arm
+from .ps import control_socket
 from .stacks import await_stack
 from .watcher import Watcher
 
@@ -67,6 +69,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--require-login", action="store_true", help="SMTP mail and NNTP reading need a login")
     add("--message-bytes-max", type=int, default=Limits().message_bytes_max, help="(%(default)s)")
     add("--quiet", action="store_true", help="no line for each session")
+    add("--jam", metavar="SCENARIO", choices=list(ARTICLES), help="go into this jam by itself, as in --jam q279798")
+    add("--after", type=int, default=0, metavar="N", help="with --jam: after N delivered messages (%(default)s)")
     parser.set_defaults(run=run)
 
 
@@ -100,10 +104,12 @@ def run(arguments: argparse.Namespace) -> int:
     settings.find_build()
     for directory in settings.load:
         eml_files(directory)
-    return asyncio.run(_serve(settings, quiet=arguments.quiet))
+    if arguments.jam:  # the build may lack the defect: whoever asks for the jam shall have it
+        settings = replace(settings, defects=settings.defects | {ARTICLES[arguments.jam].defect})
+    return asyncio.run(_serve(settings, quiet=arguments.quiet, jam=arguments.jam, after=arguments.after))
 
 
-async def _serve(settings: Settings, *, quiet: bool) -> int:
+async def _serve(settings: Settings, *, quiet: bool, jam: str | None = None, after: int = 0) -> int:
     server = Server(settings)
     if not quiet:
         server.bus.on(SessionClosed, _log_session)
@@ -116,7 +122,10 @@ async def _serve(settings: Settings, *, quiet: bool) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked.put_nowait, number)
-    async with Watcher(server) as watcher:
+    if jam:
+        trap = arm(server, jam, after)
+        print(f"armed: {trap.article.title}, after {after} delivered messages", flush=True)
+    async with control_socket(server), Watcher(server) as watcher:
         report = loop.create_task(_report_jams(watcher))
         await asked.get()
         print("stopping (Ctrl-C again: kill)", flush=True)
