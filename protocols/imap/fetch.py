@@ -23,7 +23,7 @@ from .fetch_items import (
 from .flags import SEEN
 from .messages import chosen, selected
 from .scanner import Scanner
-from .sequence import Ranges, contains, format_ranges, format_set, resolve, spans
+from .sequence import Ranges, contains, format_set, resolve, spans
 from .states import COMMANDS, SELECTED
 from .view import View
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 BATCH_OCTETS = 262144
 """Message octets held before they are written."""
 BATCH_MESSAGES = 128
+
+REPORTED_OCTETS_MAX = 200
+"""How much of a command is shown in reports."""
 
 _SEEN_ONLY = frozenset({SEEN})
 
@@ -44,21 +47,24 @@ class Fetching:
     ranges: Ranges | None
     plan: Plan
     modifiers: Modifiers
+    text: str
+    """The arguments as they came, for reports."""
 
 
 def _syntax(scanner: Scanner, *, with_uid: bool) -> Fetching:
     scanner.space()
     ranges = scanner.sequence()
     scanner.space()
-    if scanner.single is not None:
+    single = scanner.single
+    if single is not None:
         plan, modifiers = read_text(scanner.rest(), with_uid)
-        return Fetching(ranges, plan, modifiers)
+        return Fetching(ranges, plan, modifiers, single[1:REPORTED_OCTETS_MAX].decode("latin-1"))
     plan = read_items(scanner, with_uid=with_uid)
     modifiers = Modifiers()
     if scanner.try_space():
         modifiers = read_modifiers(scanner)
     scanner.end()
-    return Fetching(ranges, plan, modifiers)
+    return Fetching(ranges, plan, modifiers, plan.text[:REPORTED_OCTETS_MAX])
 
 
 def fetch_syntax(scanner: Scanner) -> Fetching:
@@ -98,8 +104,7 @@ async def fetch(session: ImapSession, fetching: Fetching) -> Reply:
             )
     messages = cut_partial(messages, modifiers.partial)
     if plan.needs_octets:
-        ranges = b"$" if fetching.ranges is None else format_ranges(fetching.ranges)
-        session.actor.doing = f"{session.verb.decode()} {ranges.decode()[:60]} {plan.text[:120]}"
+        session.actor.doing = f"{session.verb.decode()} {fetching.text}"
         whole = await fetch_content(session, view, messages, plan)
     else:
         whole = await fetch_index(session, view, messages, plan)

@@ -175,6 +175,8 @@ def _candidates(view: View, program: Key) -> Iterable[tuple[int, Any]]:
 async def _by_record(session: ImapSession, candidates: Found, tests: list[Any]) -> Found:
     found: Found = []
     made = 0
+    loaded = Loaded(None)
+    only = tests[0] if len(tests) == 1 else None
     for index, (number, message) in enumerate(candidates):
         record = message.content.derived.get("imap.search")
         if record is None:
@@ -186,8 +188,11 @@ async def _by_record(session: ImapSession, candidates: Found, tests: list[Any]) 
         if (made + 1) % SCAN_MESSAGES == 0 or index % 20000 == 19999:
             made += 1
             await session.services.clock.sleep(0)
-        loaded = Loaded(record)
-        if all(test(number, message, loaded) for test in tests):
+        loaded.record = record
+        if only is not None:
+            if only(number, message, loaded):
+                found.append((number, message))
+        elif all(test(number, message, loaded) for test in tests):
             found.append((number, message))
     return found
 

@@ -15,7 +15,7 @@ from protocols.mime.structure import Part
 from .dates import local_day, parse_date
 from .errors import Bad, No
 from .flags import match_keyword, parse_flag
-from .records import FIELDS, SearchRecord
+from .records import FIELDS
 from .scanner import Scanner
 from .sequence import MODSEQ_MAX, Ranges, contains, resolve
 from .texts import body_contains, fold, header_contains, header_text
@@ -28,7 +28,8 @@ KEYS_MAX = 1000
 class Loaded:
     """What is at hand of a message beyond the index: the record at level 1, all of it at level 2."""
 
-    record: SearchRecord
+    record: Any
+    """A `SearchRecord`."""
     octets: bytes = b""
     part: Part | None = None
 
@@ -240,7 +241,8 @@ class KeyReader:
         day = self._day()
 
         def of(n: int, m: Any, d: Loaded) -> int | None:
-            return d.record.sent_day
+            day: int | None = d.record.sent_day
+            return day
 
         return Key(1, _compare(word[4:], of, day))
 
