@@ -48,7 +48,8 @@ class Authority:
 
     def server_context(self, names: tuple[str, ...]) -> ssl.SSLContext:
         """A server's context with a new certificate for the names and addresses."""
-        certificate = self._ca.issue_cert(*names)
+        # fetchmail refuses certificates without a common name, though RFC 6125 has done away with it
+        certificate = self._ca.issue_cert(*names, common_name=names[0])
         context = _server_context()
         certificate.configure_cert(context)
         _remember_end_point(context, certificate.cert_chain_pems[0].bytes())

@@ -126,8 +126,8 @@ class Connection(asyncio.Protocol):
         self._made(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._starting_tls:
-            return  # plain octets behind STARTTLS: dropped (RFC 3207 section 4.2)
+        # While TLS is being started plain octets do not get here (asyncio hands them to the TLS layer); what does is the
+        # first command under TLS, which may come in one packet with the end of the handshake.
         if self._inflate is not None:
             if not self._take_deflated(data):
                 return
