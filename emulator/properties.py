@@ -197,7 +197,7 @@ class Attachment(PropertyBag):
     @property
     def modified(self) -> bool:
         """Whether anything was set since it was made."""
-        return bool(self.changed) or (self._embedded is not None and self._embedded.modified)
+        return bool(self.changed) or (self._embedded is not None and self._embedded.touched)
 
     @property
     def data(self) -> bytes:
@@ -242,6 +242,14 @@ class Table(list[RowT]):
     def rearranged(self) -> bool:
         """Whether the rows are others than at first."""
         return len(self) != len(self._original) or tuple(map(id, self)) != self._original
+
+    def settle(self) -> None:
+        """From now on count the rows as they are as the first ones."""
+        self._original = tuple(map(id, self))
+        for row in self:
+            row.changed.clear()
+            if isinstance(row, Attachment) and row._embedded is not None:
+                row._embedded.settle()
 
     @property
     def modified(self) -> bool:
@@ -304,7 +312,12 @@ class PropertyMessage:
     @property
     def modified(self) -> bool:
         """Whether MIME has to be generated: there are no original octets, or something was set or deleted since."""
-        if self.original is None or self.properties.changed:
+        return self.original is None or self.touched
+
+    @property
+    def touched(self) -> bool:
+        """Whether something was set or deleted since it was made (or since `settle`)."""
+        if self.properties.changed:
             return True
         return (self._recipients is not None and self._recipients.modified) or (
             self._attachments is not None and self._attachments.modified
@@ -352,6 +365,13 @@ class PropertyMessage:
 
     def __contains__(self, key: Key) -> bool:
         return key in self.properties
+
+    def settle(self) -> None:
+        """Count everything as it is now as unchanged: for those who fill a message from another form."""
+        self.properties.changed.clear()
+        for table in (self._recipients, self._attachments):
+            if table is not None:
+                table.settle()
 
     def forget_original(self) -> None:
         """Compute every property and let the original octets go: from now on MIME is generated."""

@@ -267,7 +267,7 @@ def pack_message(message: PropertyMessage) -> bytes:
             attachment = message.attachments[index]
             parts.append(_U32.pack(index) + _pack_changes(attachment))
             embedded = attachment.embedded
-            modified = embedded is not None and (embedded.modified or attachment.changed)
+            modified = embedded is not None and (embedded.touched or attachment.changed)
             parts.append(_blob(pack_message(embedded) if embedded is not None and modified else b""))
     return b"".join(parts)
 

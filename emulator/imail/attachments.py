@@ -113,6 +113,7 @@ def _values(leaf: Leaf, number: int, attachment: Attachment, *, is_message: bool
         values[PR_ATTACH_SIZE] = Lazy(lambda: len(attachment.data))
     if part.type == "text" and "charset" in part.params:
         values[PR_TEXT_ATTACHMENT_CHARSET] = part.params["charset"]
+    if not is_message:
         _mac_file(leaf, values)
     _identify(part, values)
     related = leaf.related

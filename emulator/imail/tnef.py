@@ -230,7 +230,7 @@ def message_from_tnef(octets: bytes) -> PropertyMessage | None:
     if stream is None:
         return None
     message = _Reader(stream, 0).read()
-    message.properties.changed.clear()
+    message.settle()
     return message
 
 
