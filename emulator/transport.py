@@ -86,6 +86,7 @@ class Connection(asyncio.Protocol):
         self.buffer = Buffer(quirk_bare_lf=settings.front_end.quirk_bare_lf)
         self.peer = ""
         self.peer_address = ""
+        self.octets_received = 0
         self.local = ""
         self.session: Session[Any] | None = None
         self.tap: Tap | None = None
@@ -126,8 +127,8 @@ class Connection(asyncio.Protocol):
         self._made(self)
 
     def data_received(self, data: bytes) -> None:
-        # While TLS is being started plain octets do not get here (asyncio hands them to the TLS layer); what does is the
-        # first command under TLS, which may come in one packet with the end of the handshake.
+        # While TLS is being started plain octets do not get here (asyncio hands them to the TLS layer); what does is
+        # the first command under TLS, which may come in one packet with the end of the handshake.
         if self._inflate is not None:
             if not self._take_deflated(data):
                 return
