@@ -62,6 +62,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--load", action="append", default=[], type=Path, metavar="DIR", help="put the .eml files of a folder in")
     add("--data", type=Path, metavar="DIR", help="keep everything in this folder (without it: in memory)")
     add("--strict-users", action="store_true", help="only --user accounts exist; mail for others is refused")
+    add("--tls-certificate", type=Path, metavar="FILE", help="certificate chain, PEM (without it: made at start)")
+    add("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    add("--tls-directory", type=Path, metavar="DIR", help="keep our certificate authority here; `mailjam ca` shows it")
+    add("--no-tls", action="store_true", help="do not offer STARTTLS")
+    add("--domain", action="append", default=[], metavar="NAME", help="a domain that is ours (all of them)")
+    add("--smarthost", default="", metavar="HOST:PORT", help="takes mail for other domains (none: delivered here)")
+    add("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
+    add("--handler", default="", metavar="MODULE:CLASS", help="an aiosmtpd handler that takes SMTP's messages")
+    add("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
     add("--hostname", default=default_hostname(), help="name in greetings and trace fields (%(default)s)")
     add("--personality", choices=("modern", "exchange55"), default="modern", help="greetings and capability lists")
     add("--hide", action="append", default=[], metavar="EXT", help="a capability neither offered nor accepted")
@@ -82,6 +91,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         capabilities_hidden=frozenset(name.upper() for name in arguments.hide),
         plaintext_login=not arguments.no_plaintext_login,
         login_required=arguments.require_login,
+        quirk_bare_lf=arguments.bare_lf,
         limits=Limits(message_bytes_max=arguments.message_bytes_max),
     )
     settings = Settings(
@@ -93,6 +103,14 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         load=tuple(arguments.load),
         data=arguments.data,
         strict_users=arguments.strict_users,
+        tls=not arguments.no_tls,
+        tls_certificate=arguments.tls_certificate,
+        tls_key=arguments.tls_key,
+        tls_directory=arguments.tls_directory,
+        domains=tuple(name.lower() for name in arguments.domain),
+        smarthost=arguments.smarthost,
+        lmtp_socket=arguments.lmtp_socket,
+        handler=arguments.handler,
         front_end=front_end,
     )
     return replace(settings, **{f"{name}_port": getattr(arguments, f"{name}_port") for name in PORTS})
