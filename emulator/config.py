@@ -86,6 +86,19 @@ class Settings:
     inbound_queue_messages_max: int = 10_000
     """Messages in `In`; above it SMTP answers 452."""
     inbound_queue_bytes_max: int = 1 << 30
+    outbound_threads: int = 4
+    """Connections to the smart host at the same time."""
+    outbound_queue_messages_max: int = 10_000
+    """Messages in `Out`; above it SMTP answers 452."""
+    outbound_seconds_max: float = 60.0
+    """How long the smart host may take for one reply."""
+    outbound_retry_seconds_min: float = 60.0
+    """Pause before the second attempt; it doubles with each."""
+    outbound_retry_seconds_max: float = 3600.0
+    outbound_delay_warning_seconds: float = 4 * 3600.0
+    """After this long the sender is told of the delay, if it asked for that."""
+    outbound_expire_seconds: float = 48 * 3600.0
+    """After this long a message that could not be handed over is returned."""
     conversion_attempts_max: int = 3
     """A message whose conversion fails this often goes to BAD."""
     outbound_cache_bytes_max: int = 256 << 20
@@ -107,6 +120,9 @@ class Settings:
     """Open connections of all protocols together."""
     connections_per_address_max: int = 20_000
     """Open connections from one address. (Loopback tests open many; lower it when listening beyond loopback.)"""
+    login_failures_per_address_max: int = 100
+    """Failed logins from one address, loopback apart, in `login_failures_seconds`; then it is not let in any more."""
+    login_failures_seconds: float = 600.0
     receive_buffer_bytes_max: int = 1 << 20
     """Octets received and not yet consumed before reading from the peer pauses."""
     send_buffer_bytes_max: int = 1 << 20

@@ -36,6 +36,14 @@ class MessageDelivered:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRelayed:
+    """The smart host took a message for some recipients."""
+
+    spool_name: str
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MessageBad:
     """A message went to BAD (event 4116)."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from protocols.actor import Actor, current_actor
 from protocols.ports import Clock, NoSuchMailbox, PortError, Rejected, Target, Unavailable
 
+from . import dsn
 from .events import Bus, DirectoryChanged, MessageAccepted, MessageBad, MessageDelivered, SiteAddressingRebuilt
 from .poison import corrupt_encapsulation, signed
 from .scheduling import Scheduler, Waiter
@@ -37,6 +38,14 @@ class SeriousError(Unavailable):
     """The error of one message that stops the whole service (event 4182, KB Q193782); it stays in `In`."""
 
 
+class Items(Protocol[T]):
+    """What a queue keeps its items in."""
+
+    def __len__(self) -> int: ...
+    def append(self, item: T, /) -> None: ...
+    def popleft(self) -> T: ...
+
+
 class QueueClosed(Exception):
     """Nothing more comes out of the queue: its service is stopping."""
 
@@ -44,9 +53,10 @@ class QueueClosed(Exception):
 class WorkQueue(Generic[T]):
     """First in, first out, for several workers; blocks only through the scheduler."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, items: Items[T] | None = None) -> None:
+        """`items`: in what order they come out, where it is not the order in which they went in."""
         self._scheduler = scheduler
-        self._items: deque[T] = deque()
+        self._items: Items[T] = deque() if items is None else items
         self._idle: deque[Waiter] = deque()
         self._closed = False
 
@@ -122,6 +132,8 @@ class InboundMail:
         self._delays: dict[str, float] = {}
         self._unsettled = 0
         self._settled_waiters: list[Waiter] = []
+        self.report: Callable[[Envelope, bytes, Sequence[dsn.Outcome]], Awaitable[None]] | None = None
+        """Sends delivery status notifications; set where there is an outbound side."""
         self.workers: list[Any] = []
         self.failed: Callable[[str], None] = lambda text: None
         """Called with the error that the service is to be stopped for."""
@@ -133,7 +145,7 @@ class InboundMail:
 
     @property
     def extensions(self) -> frozenset[str]:
-        """What of SMTP is honoured behind the front-end."""
+        """What of SMTP is honoured behind the front-end; `outbound.InternetMail` can do more."""
         return frozenset()
 
     async def start_queue(self, node: str) -> int:
@@ -235,17 +247,19 @@ class InboundMail:
             actor.doing = ""
 
     async def _deliver(self, name: str) -> None:
-        reverse_path = ""
+        read_so_far: list[tuple[Envelope, bytes]] = []
+        outcomes: list[dsn.Outcome] = []
 
         async def read() -> tuple[Envelope, bytes]:
-            nonlocal reverse_path
-            envelope, octets = await self._spool.read(IN, name)
-            reverse_path = envelope.reverse_path
-            current_actor.get().doing = f"{name} from <{reverse_path}>"
-            return envelope, octets
+            read_so_far[:] = [await self._spool.read(IN, name)]
+            current_actor.get().doing = f"{name} from <{read_so_far[0][0].reverse_path}>"
+            return read_so_far[0]
+
+        async def resolve(envelope: Envelope) -> list[Target]:
+            return await self._targets(envelope, outcomes)
 
         try:
-            messages = await self._converter.deliver(name, read, self._targets, return_path)
+            messages = await self._converter.deliver(name, read, resolve, return_path)
         except FileNotFoundError:
             self._done(name)
         except SeriousError as error:
@@ -255,10 +269,12 @@ class InboundMail:
         except (Unavailable, OSError):
             self._try_again_later(name)
         except PortError as error:
+            await self._report(read_so_far, outcomes)
             await self._give_up(name, str(error))
         except Exception as error:  # whatever a poison message does, the queue goes on (KB Q232279)
             await self._try_again_or_give_up(name, f"conversion failed: {type(error).__name__}: {error}")
         else:
+            await self._report(read_so_far, outcomes)
             await self._remove(name)
             self.delivered_count += 1
             self._done(name)
@@ -273,11 +289,21 @@ class InboundMail:
         for gone in self._spool.gone():
             await self._store.forget_spool_name(gone)
 
-    async def _targets(self, envelope: Envelope) -> list[Target]:
-        """The mailboxes of the recipients, each once. Raises Rejected when there is none."""
+    async def _report(self, read_so_far: list[tuple[Envelope, bytes]], outcomes: Sequence[dsn.Outcome]) -> None:
+        """Tell the sender what it wants to know of its recipients (RFC 3461)."""
+        if self.report is not None and read_so_far and outcomes:
+            envelope, octets = read_so_far[0]
+            await self.report(envelope, octets, outcomes)
+
+    async def _targets(self, envelope: Envelope, outcomes: list[dsn.Outcome]) -> list[Target]:
+        """The mailboxes of the recipients, each once. Raises Rejected when there is none.
+
+        What becomes of each recipient is noted in `outcomes`; of success only where somebody asked.
+        """
         names: list[str] = []
         for address in self._counted(envelope.recipients):
             names.extend(self._directory.members(address) or (address,))
+        asked = envelope.options.get("recipients", {})
         targets: dict[int, Target] = {}
         problem = "no recipient has a mailbox here"
         for address in names:
@@ -290,11 +316,15 @@ class InboundMail:
                 mailbox = await self._directory.recipient(address)
             except NoSuchMailbox as error:
                 problem = str(error)
+                outcomes.append(dsn.Outcome(address, dsn.FAILED, "5.1.1", problem))
                 continue
             quota = self._settings.mailbox_bytes_max
             if quota and mailbox.size >= quota:
                 problem = f"mailbox {mailbox.name} is over its quota"
+                outcomes.append(dsn.Outcome(address, dsn.FAILED, "5.2.2", problem))
                 continue
+            if address in asked:
+                outcomes.append(dsn.Outcome(address, dsn.DELIVERED, "2.0.0"))
             targets[mailbox.inbox.folder_id] = Target(mailbox.inbox)
         if not targets:
             raise Rejected(problem)

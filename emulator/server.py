@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import ssl
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,6 +21,7 @@ from protocols.ports import Clock, Services, Unavailable
 from protocols.session import Session
 
 from . import certificates
+from .admission import Admission
 from .builds import SECTION_RANKS
 from .config import Settings, SettingsError
 from .converter import Converter
@@ -30,6 +30,7 @@ from .durable import open_store
 from .events import Bus, ServiceFailed
 from .logons import Logons
 from .mts import MessageTransferStub
+from .outbound import InternetMail, OutboundMail
 from .queues import InboundMail, NotificationThread
 from .scheduling import AsyncioClock, AsyncioScheduler
 from .sections import Sections
@@ -73,8 +74,7 @@ class Server:
         self.mail_front_ends: dict[str, FrontEnd] = {}
         """Those of the Internet Mail Service, which stops before the information store does."""
         self._listeners: dict[str, list[asyncio.Server]] = {IS: [], IMC: []}
-        self._connections: Counter[str] = Counter()
-        self._connection_count = 0
+        self.admission = Admission(settings, self.clock)
         self.tls_context: ssl.SSLContext | None = None
         self._handler = load_handler(settings.handler) if settings.handler else None
 
@@ -115,11 +115,23 @@ class Server:
         self.inbound.failed = self._mail_failed
         self.mts = MessageTransferStub(settings, self.scheduler, self.directory, self.converter)
         self.notification = NotificationThread(self.scheduler, self.bus, self.converter, self.directory)
+        self.outbound = OutboundMail(
+            settings,
+            self.scheduler,
+            self.clock,
+            self.bus,
+            self.spool,
+            self.directory,
+            self.converter,
+            self.inbound,
+        )
+        self.inbound.report = self.outbound.report
+        self.submission = InternetMail(settings, self.clock, self.directory, self.inbound, self.outbound)
         self.services = Services(
             self.store,
             self.converter,
             self.directory,
-            self.inbound,
+            self.submission,
             self.clock,
             self.bus,
             self.settings.front_end,
@@ -178,7 +190,9 @@ class Server:
 
     async def _start_mail(self) -> None:
         await self.inbound.recover()
+        await self.outbound.recover()
         self.inbound.start_workers()
+        self.outbound.start_workers()
         await self._open_mail_listeners()
 
     async def _open_mail_listeners(self) -> None:
@@ -212,8 +226,10 @@ class Server:
         await asyncio.gather(*(front_end.stop() for front_end in self.mail_front_ends.values()))
         self.mail_front_ends.clear()
         self.inbound.queue.close()
-        if self.inbound.workers:
-            await asyncio.wait(self.inbound.workers)
+        self.outbound.close()
+        workers = [*self.inbound.workers, *self.outbound.workers]
+        if workers:
+            await asyncio.wait(workers)
 
     async def stop(self) -> None:
         """Stop all services gracefully. Returns when everything is stopped: under a jam, never."""
@@ -301,8 +317,6 @@ class Server:
 
     async def _listen_unix(self, service: str, factory: Callable[[], asyncio.BaseProtocol], path: Path) -> None:
         try:
-            if path.is_socket():  # of an earlier process: a living one would be asked for its place by its port
-                path.unlink()
             listener = await asyncio.get_running_loop().create_unix_server(factory, path, backlog=LISTEN_BACKLOG)
         except OSError as error:
             raise SettingsError(f"cannot listen on {path} (--lmtp-socket): {error.strerror or error}") from error
@@ -320,22 +334,11 @@ class Server:
 
     def _admit(self, connection: Connection) -> str | None:
         """Why a connection is refused, or None."""
-        address = connection.peer_address
-        self._connections[address] += 1
-        self._connection_count += 1
-        if self._connection_count > self.settings.connections_max:
-            return "too many connections"
-        if self._connections[address] > self.settings.connections_per_address_max:
-            return "too many connections from your address"
-        return None
+        return self.admission.arrived(connection.peer_address)
 
     def _dismiss(self, connection: Connection) -> None:
-        if connection.peer_address not in self._connections:
-            return
-        self._connection_count -= 1
-        self._connections[connection.peer_address] -= 1
-        if self._connections[connection.peer_address] <= 0:
-            del self._connections[connection.peer_address]
+        failures = connection.session.login_failures if connection.session is not None else 0
+        self.admission.left(connection.peer_address, failures)
 
     # --- looking at it ------------------------------------------------------------------------------------------------
 
@@ -345,8 +348,8 @@ class Server:
         return {
             "Queued Inbound": self.inbound.awaiting_conversion,
             "Queued MTS-IN": mts_in,
-            "Queued MTS-OUT": mts_out,
-            "Queued Outbound": 0,
+            "Queued MTS-OUT": mts_out + len(self.outbound.mts_out),
+            "Queued Outbound": len(self.outbound.entries) - len(self.outbound.mts_out),
         }
 
     def states(self) -> dict[str, State]:

@@ -1,0 +1,197 @@
+"""One attempt to hand a message to the smart host, through aiosmtplib (RFC 5321, the client's side)."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import aiosmtplib
+
+from protocols.smtp.grammar import encode_xtext
+
+from .config import SettingsError
+from .dsn import DELIVERED, FAILED, RELAYED, Outcome
+from .spool import Envelope
+
+RECEIVED_FIELDS_MAX = 100
+"""More of them, and the message goes in circles (RFC 5321 section 6.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where mail for other domains goes."""
+
+    name: str
+    port: int
+    user: str = ""
+    password: str = ""
+    implicit_tls: bool = False
+
+
+def parse_smarthost(text: str) -> Host:
+    """`[smtps://][USER:PASSWORD@]HOST:PORT`. Raises SettingsError."""
+    implicit_tls = text.startswith("smtps://")
+    credentials, at, place = text.removeprefix("smtps://").rpartition("@")
+    name, colon, port = place.rpartition(":")
+    user, password_mark, password = credentials.partition(":")
+    if not colon or not name or not port.isdigit() or not 0 < int(port) < 65536 or (at and not password_mark):
+        raise SettingsError(f"--smarthost {place or text!r}: write HOST:PORT, as in --smarthost mail.example.com:25")
+    return Host(name.strip("[]"), int(port), user, password, implicit_tls)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What came of it."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Recipients that are settled: taken by the other side, or refused for good."""
+    waiting: list[str] = field(default_factory=list)
+    """Recipients to try again."""
+    reason: str = ""
+    """Why they have to wait."""
+
+
+async def relay(host: Host, hostname: str, envelope: Envelope, octets: bytes, *, seconds_max: float) -> Attempt:
+    """Connect, send, quit. Whatever goes wrong is in the result; `seconds_max` bounds each step."""
+    problem = _unsendable(envelope, octets)
+    if problem is not None:
+        return _all_failed(envelope.recipients, *problem)
+    strict = bool(envelope.options.get("requiretls"))
+    client = aiosmtplib.SMTP(
+        hostname=host.name,
+        port=host.port,
+        username=host.user or None,
+        password=host.password or None,
+        local_hostname=hostname,
+        timeout=seconds_max,
+        use_tls=host.implicit_tls,
+        start_tls=None if not strict or host.implicit_tls else True,
+        tls_context=_client_context(verify=strict),
+    )
+    try:
+        await client.connect()
+    except aiosmtplib.SMTPResponseException as error:
+        return Attempt(waiting=list(envelope.recipients), reason=f"{error.code} {error.message}")
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        if strict and "STARTTLS" in str(error).upper():
+            return _all_failed(envelope.recipients, "5.7.30", "REQUIRETLS: the next host has no TLS")
+        return Attempt(waiting=list(envelope.recipients), reason=f"{host.name}: {error or type(error).__name__}")
+    try:
+        return await _send(client, host, envelope, octets)
+    except aiosmtplib.SMTPResponseException as error:
+        return _refused(envelope.recipients, host, error.code, error.message)
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        return Attempt(waiting=list(envelope.recipients), reason=f"{host.name}: {error or type(error).__name__}")
+    finally:
+        await _leave(client)
+
+
+def _client_context(*, verify: bool) -> ssl.SSLContext:
+    """TLS is opportunistic (RFC 7435), so certificates are only checked where REQUIRETLS was asked for."""
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _unsendable(envelope: Envelope, octets: bytes) -> tuple[str, str] | None:
+    header = octets[: octets.find(b"\r\n\r\n")]
+    if header.count(b"\nReceived:") + header.startswith(b"Received:") > RECEIVED_FIELDS_MAX:
+        return "5.4.6", "the message goes in circles"
+    if envelope.options.get("body") == "BINARYMIME":
+        return "5.6.1", "a binary message cannot be sent on (RFC 3030 section 3)"
+    return None
+
+
+def _all_failed(recipients: Sequence[str], status: str, text: str) -> Attempt:
+    return Attempt([Outcome(address, FAILED, status, text) for address in recipients])
+
+
+async def _send(client: aiosmtplib.SMTP, host: Host, envelope: Envelope, octets: bytes) -> Attempt:
+    options = envelope.options
+    strict, utf8 = bool(options.get("requiretls")), bool(options.get("smtputf8"))
+    if client.is_ehlo_or_helo_needed:
+        await client.ehlo()
+    if strict and not client.supports_extension("requiretls"):
+        return _all_failed(envelope.recipients, "5.7.30", "REQUIRETLS: the next host does not support it")
+    if utf8 and not client.supports_extension("smtputf8"):
+        return _all_failed(envelope.recipients, "5.6.7", "the next host does not support SMTPUTF8")
+    encoding = "utf-8" if utf8 else "ascii"
+    reports = client.supports_extension("dsn")
+    await client.mail(envelope.reverse_path, options=_mail_options(client, envelope, len(octets)), encoding=encoding)
+    attempt, taken = Attempt(), []
+    for address in envelope.recipients:
+        try:
+            wishes = _rcpt_options(envelope, address) if reports else []
+            await client.rcpt(address, options=wishes, encoding=encoding)
+            taken.append(address)
+        except aiosmtplib.SMTPRecipientRefused as error:
+            _merge(attempt, _refused([address], host, error.code, error.message))
+    if not taken:
+        return attempt
+    try:
+        await client.data(octets)
+    except aiosmtplib.SMTPDataError as error:
+        _merge(attempt, _refused(taken, host, error.code, error.message))
+        return attempt
+    # a host that sends reports of success itself was asked to; for others the relaying is reported (RFC 3461 6.2.4)
+    action = DELIVERED if reports else RELAYED
+    attempt.outcomes += [Outcome(address, action, "2.0.0", "", host.name) for address in taken]
+    return attempt
+
+
+def _mail_options(client: aiosmtplib.SMTP, envelope: Envelope, size: int) -> list[str]:
+    options, found = envelope.options, []
+    if client.supports_extension("size"):
+        found.append(f"SIZE={size}")
+    if options.get("body") == "8BITMIME" and client.supports_extension("8bitmime"):
+        found.append("BODY=8BITMIME")
+    if options.get("smtputf8"):
+        found.append("SMTPUTF8")
+    if options.get("requiretls"):
+        found.append("REQUIRETLS")
+    if "priority" in options and client.supports_extension("mt-priority"):
+        found.append(f"MT-PRIORITY={options['priority']}")
+    if client.supports_extension("dsn"):
+        if "ret" in options:
+            found.append(f"RET={options['ret']}")
+        if "envid" in options:
+            found.append(f"ENVID={encode_xtext(options['envid'])}")
+    return found
+
+
+def _rcpt_options(envelope: Envelope, address: str) -> list[str]:
+    wishes, found = envelope.options.get("recipients", {}).get(address, {}), []
+    if "notify" in wishes:
+        found.append("NOTIFY=" + (",".join(wishes["notify"]) or "NEVER"))
+    if "orcpt" in wishes:
+        kind, _, original = wishes["orcpt"].partition(";")
+        found.append(f"ORCPT={kind};{original if kind == 'utf-8' else encode_xtext(original)}")
+    return found
+
+
+def _refused(recipients: Sequence[str], host: Host, code: int, message: str) -> Attempt:
+    """A reply of 5xx is for good, any other is not."""
+    if not 500 <= code < 600:
+        return Attempt(waiting=list(recipients), reason=f"{host.name}: {code} {message}")
+    first = message.partition(" ")[0]
+    parts = first.split(".")
+    status = first if len(parts) == 3 and all(map(str.isdigit, parts)) else "5.0.0"
+    return Attempt([Outcome(address, FAILED, status, f"{code} {message}", host.name) for address in recipients])
+
+
+def _merge(attempt: Attempt, other: Attempt) -> None:
+    attempt.outcomes += other.outcomes
+    attempt.waiting += other.waiting
+    attempt.reason = attempt.reason or other.reason
+
+
+async def _leave(client: aiosmtplib.SMTP) -> None:
+    try:
+        if client.is_connected:
+            await client.quit(timeout=5)
+    except (aiosmtplib.SMTPException, OSError):
+        pass
+    client.close()
