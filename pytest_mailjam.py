@@ -1,1 +1,320 @@
-"""The pytest plugin of mailjam. It imports nothing of mailjam's until a fixture is used."""
+"""The pytest plugin of mailjam: fixtures for tests that send, receive and read mail and news.
+
+Nothing of mailjam is imported before a fixture is used. Fixtures:
+
+    mailjam            a mail server of one's own for each test (on one server per process): users, groups, messages,
+                       waiting, faults, gates, clock, snapshots; checked for leaks afterwards
+    mailjam_server     the server itself, for the whole session
+    mailjam_settings   override it to choose settings: `{"build": "sp4", "users": ["alice:secret"]}`
+    mailjam_process    a server in a process of its own, driven over HTTP
+    smtpd, smtpserver  the interfaces of smtpdfix and pytest-localserver, with `mailjam_fixtures = smtpd smtpserver`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Generator, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.testing.fixture import MailJam
+    from harness.testing.running import RunningServer
+
+HERE = Path(__file__).resolve().parent
+PACKAGES = ("protocols", "emulator", "harness")
+START_SECONDS_MAX = 30
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Settings of the plugin."""
+    parser.addini("mailjam_fixtures", "further fixtures to offer: smtpd, smtpserver", type="args", default=[])
+    parser.addini("mailjam_build", "emulated build (sp4, patched, 5.5.2653.23 …)", default="")
+    if (HERE / "harness" / "lockdep" / "plugin.py").exists():
+        parser.getgroup("mailjam").addoption(
+            "--lockdep", action="store_true", default=False, help="watch the order of asyncio locks (mailjam)"
+        )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Offer the fixtures that were asked for by name."""
+    asked = config.getini("mailjam_fixtures")
+    for name in asked:
+        if name not in _FAMILIAR:
+            raise pytest.UsageError(f"mailjam_fixtures: no fixture {name!r}: there are {', '.join(_FAMILIAR)}")
+        config.pluginmanager.register(_FAMILIAR[name](), f"mailjam-{name}")
+    if config.getoption("--lockdep", default=False):
+        _check_packages()
+        config.pluginmanager.register(import_module("harness.lockdep.plugin"), "mailjam-lockdep")
+
+
+def _check_packages() -> None:
+    """Fail in one line where the project's own packages hide ours."""
+    for name in PACKAGES:
+        spec = find_spec(name)
+        places = list(spec.submodule_search_locations or ()) if spec is not None else []
+        if not any(Path(place).resolve().parent == HERE for place in places):
+            where = places[0] if places else (spec.origin if spec is not None else "nowhere")
+            pytest.fail(
+                f"mailjam's package {name!r} is hidden by this project's own ({where}): "
+                "use the fixture mailjam_process, which runs mailjam in a process of its own",
+                pytrace=False,
+            )
+
+
+# --- in this process --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def mailjam_settings() -> dict[str, Any]:
+    """Override this to choose settings: any field of mailjam's Settings, and `users=["alice:secret"]`."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def mailjam_server(mailjam_settings: dict[str, Any], pytestconfig: pytest.Config) -> Iterator[RunningServer]:
+    """One server for the whole session (each worker of xdist has its own), in a thread, on any free ports."""
+    _check_packages()
+    from emulator.builds import UnknownBuild  # noqa: PLC0415  # nothing of ours before a fixture is used
+    from emulator.config import SettingsError  # noqa: PLC0415
+    from harness.testing.fixture import settings_from  # noqa: PLC0415
+    from harness.testing.running import RunningServer  # noqa: PLC0415
+
+    values = dict(mailjam_settings)
+    if pytestconfig.getini("mailjam_build"):
+        values.setdefault("build", pytestconfig.getini("mailjam_build"))
+    try:
+        running = RunningServer(settings_from(values))
+        running.start()
+    except (SettingsError, UnknownBuild) as error:
+        pytest.fail(f"mailjam_settings: {error}", pytrace=False)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def mailjam(mailjam_server: RunningServer) -> Iterator[MailJam]:
+    """An empty mail server for this test. What the test leaves open fails it, by name."""
+    from harness.testing.fixture import MailJam  # noqa: PLC0415
+
+    mine = MailJam(mailjam_server)
+    mine.begin()
+    yield mine
+    leaks = mine.finish()
+    if leaks:
+        text = "\n".join(f"  {leak}" for leak in leaks)
+        pytest.fail(f"the test left behind (mailjam.allow(…) permits it):\n{text}", pytrace=False)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+    """Transcripts and the wait-for graph go into the report of a failed test."""
+    outcome = yield
+    report = outcome.get_result()
+    mine = getattr(item, "funcargs", {}).get("mailjam")
+    if report.when == "call" and report.failed and mine is not None and hasattr(mine, "report"):
+        report.sections.extend(mine.report())
+
+
+# --- familiar names ---------------------------------------------------------------------------------------------------
+
+
+class _SmtpdConfig:
+    """What smtpdfix calls `config`, as far as this server has it."""
+
+    def __init__(self, running: RunningServer) -> None:
+        self._running = running
+        self.host, self.port = running.smtp
+        self.use_starttls = running.server.tls_context is not None
+        self.use_tls = False
+        self.use_ssl = False
+
+    @property
+    def enforce_auth(self) -> bool:
+        """Whether mail is taken only after a login."""
+        return bool(self._running.server.services.settings.login_required)
+
+    @enforce_auth.setter
+    def enforce_auth(self, wanted: bool) -> None:
+        from dataclasses import replace  # noqa: PLC0415
+
+        services = self._running.server.services
+        services.settings = replace(services.settings, login_required=wanted)
+
+
+class Smtpd:
+    """The interface of smtpdfix."""
+
+    def __init__(self, mine: MailJam, running: RunningServer) -> None:
+        self._mine = mine
+        self.hostname, self.port = running.smtp
+        self.config = _SmtpdConfig(running)
+
+    @property
+    def messages(self) -> list[Any]:
+        """What came in, as email.message.EmailMessage objects."""
+        return [_as_email(view.raw) for view in self._mine.messages]
+
+
+class SmtpServer:
+    """The interface of pytest-localserver."""
+
+    def __init__(self, mine: MailJam, running: RunningServer) -> None:
+        self._mine = mine
+        self.addr = tuple(running.smtp)
+
+    @property
+    def outbox(self) -> list[Any]:
+        """What came in, as email.message.EmailMessage objects."""
+        return [_as_email(view.raw) for view in self._mine.messages]
+
+
+def _as_email(octets: bytes) -> Any:
+    from email import message_from_bytes, policy  # noqa: PLC0415
+
+    return message_from_bytes(octets, policy=policy.default)
+
+
+class _SmtpdFixture:
+    @pytest.fixture
+    def smtpd(self, mailjam: MailJam, mailjam_server: RunningServer) -> Iterator[Smtpd]:
+        """As in smtpdfix: `.hostname`, `.port`, `.messages`, `.config`."""
+        offered = Smtpd(mailjam, mailjam_server)
+        before = offered.config.enforce_auth
+        yield offered
+        offered.config.enforce_auth = before
+
+
+class _SmtpServerFixture:
+    @pytest.fixture
+    def smtpserver(self, mailjam: MailJam, mailjam_server: RunningServer) -> SmtpServer:
+        """As in pytest-localserver: `.addr`, `.outbox`."""
+        return SmtpServer(mailjam, mailjam_server)
+
+
+_FAMILIAR: dict[str, type] = {"smtpd": _SmtpdFixture, "smtpserver": _SmtpServerFixture}
+
+
+# --- in a process of its own ------------------------------------------------------------------------------------------
+
+
+class ProcessServer:
+    """A mailjam in another process. Only HTTP crosses over: nothing of it is imported here."""
+
+    def __init__(self, process: subprocess.Popen[str], addresses: dict[str, list[Any]]) -> None:
+        self._process = process
+        self.addresses = {name: (str(host), int(port)) for name, (host, port) in addresses.items()}
+        """(host, port) of `smtp`, `pop3`, `imap`, `nntp`, `http`."""
+        self.url = "http://{}:{}".format(*self.addresses["http"])
+
+    def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """Ask the HTTP API (see /api/docs). Raises RuntimeError with the server's text."""
+        url = self.url + path + ("?" + urllib.parse.urlencode(query) if query else "")
+        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {} if body is None or isinstance(body, bytes) else {"Content-Type": "application/json"}
+        asked = urllib.request.Request(url, data=data, method=method, headers=headers)  # noqa: S310  # ours
+        try:
+            with urllib.request.urlopen(asked, timeout=330) as answer:  # noqa: S310
+                octets = answer.read()
+                kind = answer.headers.get_content_type()
+        except urllib.error.HTTPError as problem:
+            text = problem.read().decode("utf-8", "replace")
+            try:
+                text = json.loads(text)["Error"]
+            except (ValueError, KeyError, TypeError):
+                pass
+            raise RuntimeError(text) from None
+        return json.loads(octets) if kind == "application/json" else octets
+
+    def user(self, name: str, password: str) -> None:
+        """Make an account."""
+        self.request("POST", "/api/users", {"name": name, "password": password})
+
+    def wait(self, query: str = "", timeout: float = 10.0, after: int = 0) -> dict[str, Any]:
+        """Wait for a message that matches (`to:bob subject:hi`): Mailpit's summary of it. Raises RuntimeError."""
+        found: dict[str, Any] = self.request("GET", "/api/wait", query=query, timeout=timeout, after=after)["message"]
+        return found
+
+    def message(self, name: str = "latest") -> dict[str, Any]:
+        """A message whole, as Mailpit shows it."""
+        found: dict[str, Any] = self.request("GET", f"/api/v1/message/{name}")
+        return found
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """Summaries of all messages, newest first."""
+        found: list[dict[str, Any]] = self.request("GET", "/api/v1/messages", limit=10_000)["messages"]
+        return found
+
+    def fault(self, line: str) -> str:
+        """Arm a fault: its name."""
+        return str(self.request("POST", "/api/faults", {"fault": line})["id"])
+
+    def reset(self) -> None:
+        """Delete all messages and disarm all faults."""
+        self.request("DELETE", "/api/faults")
+        self.request("DELETE", "/api/v1/messages")
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def start_process(settings: dict[str, Any]) -> ProcessServer:
+    """Start a server in another process. Raises RuntimeError with its words."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE), "PYTHONSAFEPATH": "1"}
+    process = subprocess.Popen(  # noqa: S603  # our own module
+        [sys.executable, "-P", "-m", "harness.testing.process", json.dumps(settings)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tempfile.gettempdir(),
+        env=environment,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        process.kill()
+        raise RuntimeError(f"mailjam did not start: {line.strip() or 'it said nothing'}") from None
+    if "error" in answer:
+        process.wait(10)
+        raise RuntimeError(answer["error"])
+    return ProcessServer(process, answer)
+
+
+@pytest.fixture(scope="session")
+def _mailjam_process(mailjam_settings: dict[str, Any]) -> Iterator[ProcessServer]:
+    try:
+        started = start_process(mailjam_settings)
+    except RuntimeError as problem:
+        pytest.fail(str(problem), pytrace=False)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def mailjam_process(_mailjam_process: ProcessServer) -> Iterator[ProcessServer]:
+    """A server in a process of its own, emptied after each test: for projects whose packages hide mailjam's."""
+    yield _mailjam_process
+    _mailjam_process.reset()

@@ -121,6 +121,14 @@ async def show_jam(workbench: Workbench, request: Request) -> Any:
     return jam(workbench.server)
 
 
+@endpoints.add("GET", "/api/explain")
+async def explain(workbench: Workbench, request: Request) -> Any:
+    """Why the system is jammed, in words: who stands where, what still works, what would free it."""
+    from harness.explain import snapshot  # noqa: PLC0415  # it brings the explorer along
+
+    return snapshot(workbench.server)
+
+
 @endpoints.add("GET", "/api/sections")
 async def sections(workbench: Workbench, request: Request) -> Any:
     """The critical sections."""

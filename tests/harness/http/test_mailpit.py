@@ -87,8 +87,8 @@ async def test_html_view_cannot_run_or_fetch_anything(http: httpx.AsyncClient, p
 
 async def test_html_attachment_is_not_shown_on_our_origin(http: httpx.AsyncClient, put: Put) -> None:
     await put(
-        b"Subject: x\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\nContent-Type: text/html; name=a.html\r\n"
-        b"\r\n<script>1</script>\r\n--m--\r\n"
+        b"Subject: x\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\nContent-Type: text/html;"
+        b" name=a.html\r\n\r\n<script>1</script>\r\n--m--\r\n"
     )
     answer = await http.get("/api/v1/message/latest/part/1")
     assert answer.headers["content-type"] == "application/octet-stream"

@@ -1,0 +1,463 @@
+"""What the fixture `mailjam` is: one test's view of a running server, emptied before the test and checked after it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import Any
+
+from emulator.config import Settings, SettingsError, front_end_with, limits_with, parse_account
+from harness.faults import Fault
+from harness.faults.engine import ActiveFault
+from harness.gates import Gate
+from protocols.ports import Target
+from protocols.settings import FrontEndSettings, Limits
+
+from .archive import Entry
+from .near_misses import near_misses, state_lines
+from .running import Address, RunningServer
+from .snapshot_view import jam
+from .transcripts import Transcript
+from .view import MessageView
+
+BASELINE = "mailjam baseline"
+GRACE_SECONDS = 1.0
+"""How long sessions may take to end after the test."""
+Predicate = Callable[[MessageView], bool]
+
+
+class NotArrived(AssertionError, TimeoutError):
+    """The awaited message did not come; the text shows what came instead and what was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody with a mailbox."""
+
+    name: str
+    address: str
+    password: str
+
+
+def settings_from(values: dict[str, Any]) -> Settings:
+    """Settings from the fixture `mailjam_settings`: fields of Settings and what is inside it, `users`, `groups`.
+
+    Raises SettingsError.
+    """
+    settings = Settings(front_end=FrontEndSettings(hostname="mailjam.test"))
+    for name, value in values.items():
+        if name == "users":
+            accounts = tuple(parse_account(text) for text in value)
+            settings = _replaced(settings, "accounts", accounts)
+        elif name in Limits.__dataclass_fields__:
+            settings = limits_with(settings, **{name: value})
+        elif name in FrontEndSettings.__dataclass_fields__ and name not in Settings.__dataclass_fields__:
+            settings = front_end_with(settings, **{name: value})
+        elif name in Settings.__dataclass_fields__:
+            settings = _replaced(settings, name, tuple(value) if isinstance(value, list) else value)
+        else:
+            raise SettingsError(f"mailjam_settings: no setting {name!r}")
+    return settings
+
+
+def _replaced(settings: Settings, name: str, value: Any) -> Settings:
+    from dataclasses import replace  # noqa: PLC0415  # the name is short and used here alone
+
+    return replace(settings, **{name: value})
+
+
+class Held:
+    """A gate as tests use it: `wait_until_held` and `release`, blocking; `held` to await."""
+
+    def __init__(self, running: RunningServer, gate: Gate) -> None:
+        self._running = running
+        self._gate = gate
+
+    def wait_until_held(self, count: int = 1, timeout: float = 10.0) -> str:
+        """Wait until so many actors stand here: the name of the first. Raises TimeoutError."""
+        return str(self._running.call(self._gate.wait_until_held(count, seconds_max=timeout)))
+
+    async def held(self, count: int = 1, timeout: float = 10.0) -> str:
+        """As `wait_until_held`, to await."""
+        return str(await self._running.acall(self._gate.wait_until_held(count, seconds_max=timeout)))
+
+    def release(self) -> None:
+        """Let all go."""
+        self._running.call(_later(self._gate.release))
+
+
+class FaultHandle:
+    """A fault that is armed."""
+
+    def __init__(self, running: RunningServer, active: ActiveFault) -> None:
+        self._running = running
+        self._active = active
+
+    @property
+    def fired(self) -> int:
+        """How often it struck."""
+        return self._active.fired
+
+    @property
+    def holding(self) -> int:
+        """How many sessions a `hang` holds now."""
+        return self._active.holding
+
+    @property
+    def fault(self) -> Fault:
+        """The fault itself."""
+        return self._active.fault
+
+    def release(self) -> None:
+        """Let go whom it holds."""
+        self._running.call(_later(self._active.release))
+
+
+class TestClock:
+    """The server's clock."""
+
+    __test__ = False
+
+    def __init__(self, running: RunningServer) -> None:
+        self._running = running
+
+    def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0) -> None:
+        """Let time pass for the server: deadlines in it are kept."""
+        clock: Any = self._running.server.clock
+        self._running.call(clock.advance(seconds, minutes=minutes, hours=hours))
+
+    def time(self) -> float:
+        """The server's time, seconds since the epoch."""
+        return self._running.server.clock.time()
+
+
+async def _later(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a plain function on the server's loop."""
+    return function(*arguments)
+
+
+class MailJam:
+    """The fixture. Blocking methods may be called from tests of any kind; those that are awaited say so."""
+
+    def __init__(self, running: RunningServer) -> None:
+        self._running = running
+        self.clock = TestClock(running)
+        self._cursor = 0
+        self._session_cursor = 0
+        self._taken: set[int] = set()
+        self._allowed: set[str] = set()
+        self._tasks: frozenset[Any] = frozenset()
+        self._jam_seen = False
+
+    # --- where --------------------------------------------------------------------------------------------------------
+
+    @property
+    def server(self) -> Any:
+        """The running `emulator.server.Server`; it lives on another thread's event loop: use `run`."""
+        return self._running.server
+
+    @property
+    def smtp(self) -> Address:
+        """(host, port)."""
+        return self._running.smtp
+
+    @property
+    def pop3(self) -> Address:
+        """(host, port)."""
+        return self._running.pop3
+
+    @property
+    def imap(self) -> Address:
+        """(host, port)."""
+        return self._running.imap
+
+    @property
+    def nntp(self) -> Address:
+        """(host, port)."""
+        return self._running.nntp
+
+    def run(self, coroutine: Any) -> Any:
+        """Run a coroutine on the server's loop, blocking."""
+        return self._running.call(coroutine)
+
+    # --- factories ----------------------------------------------------------------------------------------------------
+
+    def user(self, name: str = "", password: str = "") -> User:
+        """Make an account with a mailbox; without a name, one that no other test has."""
+        name = name or f"user-{secrets.token_hex(4)}"
+        password = password or secrets.token_urlsafe(9)
+        self._running.call(self._running.server.directory.add_user(name, password))
+        return User(name, name if "@" in name else f"{name}@example.com", password)
+
+    def group(self, name: str = "", *, description: str = "", posting: str = "y") -> str:
+        """Make a newsgroup: its name."""
+        name = name or f"test.group-{secrets.token_hex(4)}"
+        self._running.call(self._running.server.store.create_newsgroup(name, description=description, posting=posting))
+        return name
+
+    def message(
+        self,
+        subject: str = "test",
+        text: str = "hello",
+        *,
+        html: str = "",
+        sender: str = "sender@example.org",
+        to: str = "alice@example.com",
+        attachments: Sequence[tuple[str, bytes]] = (),
+        **headers: str,
+    ) -> EmailMessage:
+        """Build a message; header fields as keywords (`list_id="x"`)."""
+        made = EmailMessage()
+        made["From"], made["To"], made["Subject"] = sender, to, subject
+        for name, value in headers.items():
+            made[name.replace("_", "-").title()] = value
+        made.set_content(text)
+        if html:
+            made.add_alternative(html, subtype="html")
+        for filename, content in attachments:
+            made.add_attachment(content, maintype="application", subtype="octet-stream", filename=filename)
+        return made
+
+    def put(self, message: EmailMessage | bytes | str, *places: str, flags: Sequence[str] = ()) -> list[int]:
+        """Put a message straight into `alice`, `alice/Sent` or a newsgroup, without SMTP: its UIDs."""
+        if isinstance(message, EmailMessage):
+            octets = message.as_bytes(policy=message.policy.clone(linesep="\r\n"))
+        else:
+            octets = message.encode() if isinstance(message, str) else message
+            octets = octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+        async def put_into() -> list[int]:
+            bench = self._running.workbench
+            targets = [Target(await bench.folder(place), frozenset(flags)) for place in places]
+            return [each.uid for each in await self._running.server.converter.put(octets, targets)]
+
+        return self._running.call(put_into())
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    @property
+    def messages(self) -> list[MessageView]:
+        """All that came in during this test, oldest first; what was acknowledged is waited for."""
+        return self._running.call(self._messages())
+
+    async def _messages(self) -> list[MessageView]:
+        await self._settle(5.0)
+        archive = self._running.workbench.archive
+        return [await archive.view(entry) for entry in archive.since(self._cursor) if entry.messages]
+
+    async def _settle(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._running.server.inbound.settled()
+                await asyncio.sleep(0)  # what was delivered last is shown after its reply
+        except TimeoutError:
+            pass
+
+    def wait(
+        self,
+        *,
+        to: str = "",
+        sender: str = "",
+        subject: str = "",
+        text: str = "",
+        predicate: Predicate | None = None,
+        timeout: float = 10.0,
+    ) -> MessageView:
+        """The next message that matches and was not returned before, blocking. Raises NotArrived.
+
+        `to` is any recipient (of the envelope too), `sender` an address; all are compared as parts, in any case.
+        """
+        return self._running.call(self._wait(to, sender, subject, text, predicate, timeout), timeout + 30)
+
+    async def wait_for(
+        self,
+        *,
+        to: str = "",
+        sender: str = "",
+        subject: str = "",
+        text: str = "",
+        predicate: Predicate | None = None,
+        timeout: float = 10.0,
+    ) -> MessageView:
+        """As `wait`, to await."""
+        return await self._running.acall(self._wait(to, sender, subject, text, predicate, timeout))
+
+    async def _wait(
+        self, to: str, sender: str, subject: str, text: str, predicate: Predicate | None, timeout: float
+    ) -> MessageView:
+        def misfits(entry: Entry, view: MessageView) -> list[str]:
+            wrong = []
+            everybody = [*view.recipients, *(c.address for c in (*view.to, *view.cc, *view.bcc))]
+            if to and not any(to.lower() in address.lower() for address in everybody):
+                wrong.append(f"to {', '.join(dict.fromkeys(everybody))}")
+            if sender and sender.lower() not in f"{view.sender} {view.return_path}".lower():
+                wrong.append(f"from {view.sender}")
+            if subject and subject.lower() not in view.subject.lower():
+                wrong.append(f"subject {view.subject!r}")
+            if text and text.lower() not in view.text.lower():
+                wrong.append(f"text begins {view.text[:60]!r}")
+            if not wrong and predicate is not None and not predicate(view):
+                wrong.append("the predicate says no")
+            return wrong
+
+        bench = self._running.workbench
+        entry = await bench.archive.wait(
+            lambda entry, view: not misfits(entry, view), taken=self._taken, after=self._cursor, seconds_max=timeout
+        )
+        if entry is not None:
+            return await bench.archive.view(entry)
+        named = {"to": to, "sender": sender, "subject": subject, "text": text}
+        wanted = ", ".join(f"{key}={value!r}" for key, value in named.items() if value) or "any message"
+        if predicate is not None:
+            wanted += " and the predicate"
+        cursors = {"after": self._cursor, "sessions_after": self._session_cursor}
+        raise NotArrived(await near_misses(bench, wanted, timeout, misfits=misfits, **cursors))
+
+    # --- disturbing ---------------------------------------------------------------------------------------------------
+
+    def fault(self, fault: Fault | str, **settings: Any) -> FaultHandle:
+        """Arm a fault: an object, a line (`error command=RCPT nth=2`), or a verb with keywords. Raises FaultError."""
+        if isinstance(fault, str):
+            fault = Fault.from_dict({"verb": fault, **settings}) if settings else Fault.from_text(fault)
+        active = self._running.call(_later(self._running.workbench.faults.add, fault))
+        return FaultHandle(self._running, active)
+
+    def recorded_faults(self) -> list[Fault]:
+        """What struck in this test, pinned: a script that replays it."""
+        recorded: list[Fault] = self._running.call(_later(self._running.workbench.faults.recorded))
+        return recorded
+
+    def hold(self, point: str, *, actor: str = "*", count: int | None = None) -> Held:
+        """Hold actors at a named point (`inbound.imail.held`)."""
+        gate = self._running.call(_later(lambda: self._running.workbench.gates.hold(point, actor=actor, count=count)))
+        return Held(self._running, gate)
+
+    def set_build(self, build: str) -> None:
+        """Exchange the emulated build for this test (`sp4`, `5.5.2653.23`). Raises UnknownBuild."""
+        self._running.call(_later(self._running.workbench.set_build, build))
+
+    def jam(self) -> dict[str, Any]:
+        """Sections, waits, cycles, queues and services now."""
+        state: dict[str, Any] = self._running.call(_later(jam, self._running.server))
+        return state
+
+    def snapshot(self, name: str = "") -> str:
+        """Remember the store: the snapshot's name."""
+        return str(self._running.call(_later(self._running.workbench.snapshots.take, name)).name)
+
+    def restore(self, name: str) -> None:
+        """Make the store what it was. Raises NotPermitted."""
+        self._running.call(_later(self._running.workbench.snapshots.restore, name))
+
+    def trick(self, trick: str, **settings: Any) -> Any:
+        """`bump-uidvalidity`, `expunge`, `quota`, `internaldate`, `renumber`: `folder="alice/INBOX"` and more."""
+        return self._running.call(self._running.workbench.tricks.do(trick, settings))
+
+    @property
+    def transcripts(self) -> list[Transcript]:
+        """The sessions of this test, oldest first."""
+        return self._running.workbench.transcripts.since(self._session_cursor)
+
+    def allow(self, *leaks: str) -> None:
+        """Leaks that this test means to leave: `sessions`, `sections`, `faults`, `tasks`."""
+        unknown = set(leaks) - {"sessions", "sections", "faults", "tasks"}
+        if unknown:
+            raise ValueError(f"no leak {sorted(unknown)[0]!r}: there are sessions, sections, faults, tasks")
+        self._allowed.update(leaks)
+
+    # --- for the plugin -----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Before the test: an empty server."""
+        self._running.call(self._begin())
+
+    async def _begin(self) -> None:
+        bench = self._running.workbench
+        if BASELINE not in {snapshot.name for snapshot in bench.snapshots}:
+            bench.snapshots.take(BASELINE)
+        self._cursor = bench.archive.last_number
+        self._session_cursor = bench.transcripts.last_number
+        self._tasks = self._running.server.scheduler.tasks
+
+    def finish(self) -> list[str]:
+        """After the test: what leaked, in words; then everything is as before it."""
+        return self._running.call(self._finish())
+
+    async def _finish(self) -> list[str]:
+        running = self._running
+        server, bench = running.server, running.workbench
+        await self._sessions_end()
+        if server.inbound.awaiting_conversion and not server.sections.waits():
+            await self._settle(GRACE_SECONDS)
+        leaks = self._leaks()
+        for transcript in bench.transcripts.open():
+            bench.break_session(transcript.number)
+        bench.faults.clear()
+        bench.close_gates()
+        await self._until(self._quiet, GRACE_SECONDS / 2)
+        if not self._quiet():
+            await running.restart()
+            return leaks
+        original = running.settings.build
+        if server.build.number != original:
+            bench.set_build(original)
+        bench.snapshots.restore(BASELINE)
+        server.scheduler.failures.clear()
+        return leaks
+
+    def _quiet(self) -> bool:
+        """Whether nothing of the test is left that a reset cannot clear."""
+        server = self._running.server
+        return (
+            all(section.owner is None for section in server.sections)
+            and not self._running.workbench.transcripts.open()
+            and not server.inbound.awaiting_conversion
+            and all(state == "running" for state in server.states().values())
+        )
+
+    async def _sessions_end(self) -> None:
+        if "sessions" not in self._allowed:
+            await self._until(lambda: not self._running.workbench.transcripts.open(), GRACE_SECONDS)
+
+    @staticmethod
+    async def _until(condition: Callable[[], bool], seconds: float) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        # The conditions look at many objects, and this ends a test: it does not wait for one.
+        while not condition() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+    def _leaks(self) -> list[str]:
+        server, bench = self._running.server, self._running.workbench
+        found = []
+        if "sessions" not in self._allowed:
+            found += [f"session still open: {t.actor} from {t.peer}" for t in bench.transcripts.open()]
+        if "sections" not in self._allowed:
+            found += [f"section held: {s.name} by {s.owner}" for s in server.sections if s.owner is not None]
+        if "faults" not in self._allowed:
+            found += [f"fault never struck: {active.fault}" for active in bench.faults.unused()]
+        if "tasks" not in self._allowed and "sessions" not in self._allowed:
+            sessions = {transcript.actor.name for transcript in bench.transcripts.open()}
+            names = sorted(task.get_name() for task in server.scheduler.tasks - self._tasks if not task.done())
+            kept = ("inbound", "notification", "fault", "http")
+            found += [f"task still runs: {n}" for n in names if n not in sessions and not n.startswith(kept)]
+        found += [f"defect of mailjam in {name}: {error!r}" for name, error in server.scheduler.failures]
+        return found
+
+    def report(self) -> list[tuple[str, str]]:
+        """Titles and texts for the report of a failed test."""
+        return self._running.call(self._report())
+
+    async def _report(self) -> list[tuple[str, str]]:
+        bench = self._running.workbench
+        found = [("mailjam session", str(transcript)) for transcript in bench.transcripts.since(self._session_cursor)]
+        found = found[-20:]
+        state = state_lines(bench)
+        if state:
+            found.append(("mailjam wait-for graph, queues and services", "\n".join(state)))
+        strikes = [str(strike) for strike in bench.faults.strikes()]
+        if strikes:
+            found.append(("mailjam faults", "\n".join(strikes)))
+        return found

@@ -1,0 +1,368 @@
+"""The plugin as its users meet it: projects in temporary folders, run by a pytest of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import smtplib
+import subprocess
+import sys
+import textwrap
+import time
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.testing.fixture import MailJam, NotArrived
+
+
+def run_project(folder: Path, *arguments: str, **files: str) -> subprocess.CompletedProcess[str]:
+    """Write files (`test_x` is test_x.py) and run pytest on them."""
+    for name, text in files.items():
+        path = folder / (name if "." in name else f"{name}.py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *arguments],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+SEND = """
+    import smtplib
+    from email.message import EmailMessage
+
+    def send(address, subject="hello", to="bob@example.com", text="hi"):
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = "a@example.org", to, subject
+        message.set_content(text)
+        with smtplib.SMTP(*address) as client:
+            client.send_message(message)
+"""
+
+
+def test_each_fixture_in_a_sync_project(tmp_path: Path) -> None:
+    done = run_project(
+        tmp_path,
+        **{"pytest.ini": "[pytest]\nmailjam_fixtures = smtpd smtpserver\n"},
+        sending=SEND,
+        conftest="""
+            import pytest
+
+            @pytest.fixture(scope="session")
+            def mailjam_settings():
+                return {"users": ["alice:secret"], "groups": ["misc.test"]}
+        """,
+        test_it="""
+            import imaplib, poplib, smtplib
+            from sending import send
+
+            def test_wait(mailjam):
+                send(mailjam.smtp, "your code", text="code: 493817")
+                message = mailjam.wait(to="bob", subject="code")
+                assert message.otp() == "493817"
+                assert message.properties["PR_SUBJECT"] == "your code"
+
+            def test_is_empty_again(mailjam):
+                assert mailjam.messages == []
+
+            def test_user_over_imap(mailjam):
+                user = mailjam.user()
+                send(mailjam.smtp, to=user.address)
+                mailjam.wait(to=user.address)
+                with imaplib.IMAP4(*mailjam.imap) as client:
+                    client.login(user.name, user.password)
+                    assert client.select("INBOX")[1] == [b"1"]
+
+            def test_put(mailjam):
+                assert mailjam.put(mailjam.message("x", attachments=[("a.bin", b"1")]), "alice") == [1]
+                (message,) = mailjam.messages
+                assert [a.filename for a in message.attachments] == ["a.bin"]
+                client = poplib.POP3(*mailjam.pop3)
+                client.user("alice"), client.pass_("secret")
+                assert client.stat()[0] == 1
+                client.quit()
+
+            def test_group(mailjam):
+                name = mailjam.group()
+                mailjam.put(mailjam.message("article"), name)
+                assert [m.recipients for m in mailjam.messages] == [(name,)]
+
+            def test_smtpd(smtpd):
+                send((smtpd.hostname, smtpd.port))
+                assert len(smtpd.messages) == 1
+                assert smtpd.messages[0]["Subject"] == "hello"
+                assert smtpd.config.port == smtpd.port
+
+            def test_smtpserver(smtpserver):
+                send(smtpserver.addr)
+                assert len(smtpserver.outbox) == 1
+
+            def test_server(mailjam_server):
+                assert mailjam_server.smtp.port > 0
+        """,
+    )
+    assert "8 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_async_project_and_xdist(tmp_path: Path) -> None:
+    done = run_project(
+        tmp_path,
+        *("-n", "2"),
+        **{"pytest.ini": "[pytest]\nasyncio_mode = auto\n"},
+        sending=SEND,
+        test_it="""
+            import asyncio
+            import pytest
+            from sending import send
+
+            @pytest.mark.parametrize("number", range(6))
+            async def test_wait_for(mailjam, number):
+                waiting = asyncio.ensure_future(mailjam.wait_for(subject=f"n{number}"))
+                await asyncio.to_thread(send, mailjam.smtp, f"n{number}")
+                assert (await waiting).subject == f"n{number}"
+                assert len(mailjam.messages) == 1
+        """,
+    )
+    assert "6 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_anyio_project(tmp_path: Path) -> None:
+    done = run_project(
+        tmp_path,
+        sending=SEND,
+        test_it="""
+            import anyio.to_thread
+            import pytest
+            from sending import send
+
+            @pytest.fixture
+            def anyio_backend():
+                return "asyncio"
+
+            @pytest.mark.anyio
+            async def test_wait_for(mailjam):
+                await anyio.to_thread.run_sync(send, mailjam.smtp)
+                assert (await mailjam.wait_for(to="bob")).subject == "hello"
+        """,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+LEAKY = """
+    import smtplib, socket
+    from sending import send
+
+    def test_session(mailjam):
+        test_session.client = smtplib.SMTP(*mailjam.smtp)
+
+    def test_fault(mailjam):
+        mailjam.fault("error command=RCPT")
+
+    def test_section(mailjam):
+        gate = mailjam.hold("inbound.imail.held", count=1)
+        send(mailjam.smtp)
+        gate.wait_until_held()
+
+    def test_nothing(mailjam):
+        send(mailjam.smtp)
+
+    def test_allowed(mailjam):
+        mailjam.allow("sessions")
+        test_allowed.client = socket.create_connection(mailjam.smtp)
+        assert test_allowed.client.recv(3) == b"220"
+"""
+
+
+def test_leaks_fail_by_name_and_do_not_spread(tmp_path: Path) -> None:
+    done = run_project(tmp_path, sending=SEND, test_it=LEAKY)
+    assert "5 passed, 3 errors" in done.stdout, done.stdout
+    assert "session still open: smtp-" in done.stdout
+    assert "fault never struck: error command=RCPT" in done.stdout
+    assert "section held: imail by inbound-" in done.stdout
+
+
+def test_failure_shows_transcripts_and_near_misses(tmp_path: Path) -> None:
+    done = run_project(
+        tmp_path,
+        sending=SEND,
+        test_it="""
+            from sending import send
+
+            def test_it(mailjam):
+                send(mailjam.smtp, "wrong subject")
+                mailjam.wait(subject="right", timeout=0.2)
+        """,
+    )
+    assert "no message within 0.2 s: subject='right'" in done.stdout
+    assert "subject 'wrong subject'" in done.stdout
+    assert "mailjam session" in done.stdout
+    assert "S: 250 2.1.5 OK" in done.stdout
+
+
+def test_jammed_server_is_exchanged(tmp_path: Path) -> None:
+    done = run_project(
+        tmp_path,
+        sending=SEND,
+        conftest="""
+            import pytest
+
+            @pytest.fixture(scope="session")
+            def mailjam_settings():
+                return {"users": ["alice:secret"]}
+        """,
+        test_it="""
+            import imaplib, threading
+            from sending import send
+
+            def test_jam(mailjam):
+                mailjam.allow("sessions", "sections")
+                mailjam.set_build("sp4")
+                mailjam.put(mailjam.message("x"), "alice")
+                inbound = mailjam.hold("inbound.imail.held", actor="inbound", count=1)
+                outbound = mailjam.hold("outbound.directory.held", actor="imap", count=1)
+                send(mailjam.smtp)
+                inbound.wait_until_held()
+                client = imaplib.IMAP4(*mailjam.imap, timeout=2)
+                client.login("alice", "secret"), client.select()
+
+                def fetch():
+                    try:
+                        client.fetch("1", "(BODY[])")
+                    except OSError:
+                        pass
+                reader = threading.Thread(target=fetch)
+                reader.start()
+                outbound.wait_until_held()
+                inbound.release(), outbound.release()
+                reader.join()
+                assert mailjam.jam()["jammed"]
+
+            def test_after_it(mailjam):
+                assert not mailjam.jam()["jammed"]
+                send(mailjam.smtp)
+                assert mailjam.wait().subject == "hello"
+        """,
+    )
+    assert "2 passed" in done.stdout, done.stdout
+
+
+def test_hidden_packages_are_told_and_a_process_helps(tmp_path: Path) -> None:
+    done = run_project(
+        tmp_path,
+        sending=SEND,
+        **{"harness/__init__.py": "VALUE = 1\n"},
+        test_it="""
+            import harness
+            from sending import send
+
+            def test_own_package():
+                assert harness.VALUE == 1
+
+            def test_hidden(mailjam):
+                pass
+
+            def test_process(mailjam_process):
+                mailjam_process.user("alice", "secret")
+                send(mailjam_process.addresses["smtp"], "one")
+                assert mailjam_process.wait("subject:one")["Subject"] == "one"
+                assert mailjam_process.message()["Text"].strip() == "hi"
+
+            def test_process_is_empty_again(mailjam_process):
+                assert mailjam_process.messages == []
+        """,
+    )
+    assert "3 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "is hidden by this project's own" in done.stdout
+
+
+def test_nothing_of_ours_is_imported_without_a_fixture(tmp_path: Path) -> None:
+    done = run_project(
+        tmp_path,
+        test_it="""
+            import sys
+
+            def test_it():
+                assert not [name for name in sys.modules if name.split(".")[0] in ("harness", "emulator", "protocols")]
+        """,
+    )
+    assert "1 passed" in done.stdout, done.stdout
+
+
+def test_wrong_settings_are_told_in_a_line(tmp_path: Path) -> None:
+    done = run_project(
+        tmp_path,
+        **{"pytest.ini": "[pytest]\nmailjam_build = sp9\n"},
+        test_it="def test_it(mailjam): pass\n",
+    )
+    assert "mailjam_settings: unknown build 'sp9'" in done.stdout
+
+
+# --- in this process --------------------------------------------------------------------------------------------------
+
+
+def _send(mailjam: MailJam, subject: str = "hello", **fields: Any) -> None:
+    message = mailjam.message(subject, **fields)
+    with smtplib.SMTP(*mailjam.smtp) as client:
+        client.send_message(message)
+
+
+def test_waits_return_each_message_once(mailjam: MailJam) -> None:
+    _send(mailjam, "a")
+    _send(mailjam, "a")
+    first, second = mailjam.wait(subject="a"), mailjam.wait(subject="a")
+    assert first.id != second.id
+    with pytest.raises(NotArrived):
+        mailjam.wait(subject="a", timeout=0.05)
+
+
+def test_reset_and_wait_are_fast(mailjam: MailJam) -> None:
+    """The figures are in the closing note; here stands what would be a defect."""
+    began = time.perf_counter()
+    for _ in range(20):
+        mailjam.finish()
+        mailjam.begin()
+    assert (time.perf_counter() - began) / 20 < 0.1
+    message = EmailMessage()
+    message["To"] = "bob@example.com"
+    with smtplib.SMTP(*mailjam.smtp) as client:
+        client.sendmail("a@example.org", ["bob@example.com"], b"Subject: x\r\n\r\nx\r\n")
+        mailjam.wait(timeout=5)
+
+
+def test_clock_advances_past_the_idle_limit(mailjam: MailJam) -> None:
+    client = smtplib.SMTP(*mailjam.smtp, timeout=10)
+    mailjam.clock.advance(minutes=6)
+    assert client.noop()[0] == 421
+    client.close()
+
+
+def test_snapshot_and_restore(mailjam: MailJam) -> None:
+    mailjam.put(mailjam.message("before"), "alice")
+    name = mailjam.snapshot()
+    mailjam.put(mailjam.message("after"), "alice", "bob@example.com")
+    mailjam.trick("expunge", folder="alice", uids=[1])
+    mailjam.restore(name)
+    assert [message.subject for message in mailjam.messages] == ["before"]
+    assert "bob@example.com" not in mailjam.server.store.mailboxes
+
+
+async def test_waiting_is_signalled_after_the_reply(mailjam: MailJam) -> None:
+    fault = mailjam.fault("delay", protocol="smtp", command="DATA", stage="reply", seconds=60)
+    reader, writer = await asyncio.open_connection(*mailjam.smtp)
+    assert (await reader.readline()).startswith(b"220 ")
+    writer.write(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n")
+    writer.write(b"Subject: x\r\n\r\nx\r\n.\r\n")
+    with pytest.raises(NotArrived):
+        await mailjam.wait_for(to="bob", timeout=0.2)
+    assert fault.fired == 1
+    mailjam.clock.advance(61)
+    assert (await mailjam.wait_for(to="bob")).subject == "x"
+    assert b"250 2.0.0 OK" in await reader.readuntil(b"queued as")
+    writer.close()
+    await writer.wait_closed()
