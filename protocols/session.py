@@ -42,6 +42,7 @@ class Session(Generic[S]):
         self.bad_commands = 0
         self.login_failures = 0
         self._started = services.clock.monotonic()
+        self._incomplete_since: float | None = None
         self._out: list[bytes] = []
         self._out_octets = 0
         self._running = False
@@ -131,7 +132,7 @@ class Session(Generic[S]):
             self._write_rest()
             self.how_ended = "shutdown"
             raise ConnectionLost
-        if not await self.connection.more(self.seconds_to_wait()):
+        if not await self.connection.more(self._seconds_to_wait_for_input()):
             self.how_ended = "peer closed"
             raise ConnectionLost
 
@@ -207,8 +208,11 @@ class Session(Generic[S]):
                 self.count_bad_command()
                 continue
             if item is not None:
+                self._incomplete_since = None
                 self.command_count += 1
                 await self.handle_input(item)
+                if self.before_login:
+                    self._check_budget()
                 if self._out_octets > self.limits.output_batch_bytes_max:
                     await self.flush()
                 continue
@@ -216,18 +220,46 @@ class Session(Generic[S]):
             await self.flush()
             if self.closing:
                 break
-            if not await connection.more(self.seconds_to_wait()):
+            if self.before_login:
+                self._check_budget()
+                if self.closing:
+                    break
+            if not await connection.more(self._seconds_to_wait_for_input()):
                 self.how_ended = "peer closed"
                 break
         await self.flush()
 
+    @property
+    def before_login(self) -> bool:
+        """Whether the peer has yet to log in: until then it has small budgets of time, octets and commands."""
+        return not self.user
+
     def seconds_to_wait(self) -> float:
         """How long the peer may say nothing: before login a total budget, afterwards the idle limit."""
         idle = self.idle_seconds_max()
-        if self.user:
+        if not self.before_login:
             return idle
         left = self.limits.unauthenticated_seconds_max - (self.services.clock.monotonic() - self._started)
         return max(0.0, min(idle, left))
+
+    def _seconds_to_wait_for_input(self) -> float:
+        """The same; but what has begun to arrive must be whole within `input_seconds_max`, however it trickles."""
+        seconds = self.seconds_to_wait()
+        if not len(self.connection.buffer):
+            self._incomplete_since = None
+            return seconds
+        now = self.services.clock.monotonic()
+        if self._incomplete_since is None:
+            self._incomplete_since = now
+        return max(0.0, min(seconds, self._incomplete_since + self.limits.input_seconds_max - now))
+
+    def _check_budget(self) -> None:
+        """Close on a peer that says too much without logging in."""
+        limits = self.limits
+        received = getattr(self.connection, "octets_received", 0)
+        if self.command_count > limits.unauthenticated_commands_max or received > limits.unauthenticated_bytes_max:
+            self.send(self.farewell("too much before login"))
+            self.end("too much before login")
 
     def _write_rest(self) -> None:
         if self._out:

@@ -32,6 +32,12 @@ class Limits:
     """Pause before the answer to a failed login."""
     unauthenticated_seconds_max: float = 300.0
     """From connect to login."""
+    unauthenticated_commands_max: int = 1000
+    """Commands before login, where a login is needed."""
+    unauthenticated_bytes_max: int = 1 << 20
+    """Octets received before login, where a login is needed."""
+    input_seconds_max: float = 3600.0
+    """A command or message must be whole this long after its first octet came, however steadily it trickles."""
     idle_seconds_max: float = 1800.0
     """Without a command (RFC 9051 section 5.4: at least 30 minutes; RFC 1939 section 3: 10; RFC 5321 4.5.3.2.7: 5)."""
     pop3_idle_seconds_max: float = 600.0

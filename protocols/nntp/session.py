@@ -120,9 +120,10 @@ class NntpSession(Session["NntpSession"]):
     def idle_seconds_max(self) -> float:
         return self.limits.nntp_idle_seconds_max
 
-    def seconds_to_wait(self) -> float:
+    @property
+    def before_login(self) -> bool:
         # news is read without a login: where none is required the budget for logging in does not apply
-        return self.idle_seconds_max() if self.state is READER else super().seconds_to_wait()
+        return self.state is not READER and super().before_login
 
     # --- what is allowed ----------------------------------------------------------------------------------------------
 

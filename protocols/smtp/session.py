@@ -178,9 +178,10 @@ class SmtpSession(Session["SmtpSession"]):
     def idle_seconds_max(self) -> float:
         return self.limits.smtp_idle_seconds_max
 
-    def seconds_to_wait(self) -> float:
-        """The login deadline counts only where a login is needed: SMTP without one is the rule."""
-        return super().seconds_to_wait() if self.settings.login_required else self.idle_seconds_max()
+    @property
+    def before_login(self) -> bool:
+        """The budgets before login count only where a login is needed: SMTP without one is the rule."""
+        return self.settings.login_required and super().before_login
 
     def next_input(self) -> bytes | None:
         line = self.connection.buffer.line(self._line_bytes_max)
