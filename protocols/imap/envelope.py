@@ -99,18 +99,21 @@ def _structure(part: Part, *, extended: bool) -> bytes:
         pieces.append(b"%d" % part.lines)
     elif part.type == "message" and part.subtype in ("rfc822", "global"):
         # a message that could not be looked into: it has the shape that the grammar wants all the same
-        pieces += [_EMPTY_ENVELOPE, _EMPTY_BODY, b"%d" % part.lines]
+        pieces += [_EMPTY_ENVELOPE, _EMPTY_BODY_EXTENDED if extended else _EMPTY_BODY, b"%d" % part.lines]
     if extended:
         pieces += [nstring(part.md5), *_extension(part)]
     return b"(" + b" ".join(pieces) + b")"
 
 
 _EMPTY_ENVELOPE = b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
-_EMPTY_BODY = b'("text" "plain" NIL NIL NIL "7bit" 0 0)'
+_EMPTY_BODY = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0)'
+_EMPTY_BODY_EXTENDED = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0 NIL NIL NIL NIL)'
 
 
 def _multipart(part: Part, extended: bool) -> bytes:
-    inner = b"".join([_structure(child, extended=extended) for child in part.children]) or _EMPTY_BODY
+    inner = b"".join([_structure(child, extended=extended) for child in part.children])
+    if not inner:
+        inner = _EMPTY_BODY_EXTENDED if extended else _EMPTY_BODY
     out = b"(" + inner + b" " + string(part.subtype.encode("latin-1"))
     if extended:
         out += b" " + b" ".join([_parameters(part.raw_params), *_extension(part)])
@@ -119,8 +122,8 @@ def _multipart(part: Part, extended: bool) -> bytes:
 
 def _content_parameters(part: Part) -> list[tuple[bytes, bytes]]:
     parameters = part.raw_params
-    if not parameters and part.type == "text" and part.headers.get(b"content-type") is None:
-        return [(b"charset", b"us-ascii")]  # RFC 2045 section 5.2
+    if part.type == "text" and not any(name in (b"charset", b"charset*") for name, _ in parameters):
+        return [*parameters, (b"charset", b"us-ascii")]  # RFC 2045 section 5.2, RFC 2046 section 4.1.2: the default
     return parameters
 
 
@@ -139,10 +142,6 @@ def _extension(part: Part) -> list[bytes]:
         parameters = _parameters(part.raw_disposition_params)
         disposition = b"(" + string(word.encode("ascii", "replace")) + b" " + parameters + b")"
     languages = part.language
-    if not languages:
-        language = b"NIL"
-    elif len(languages) == 1:
-        language = string(languages[0].encode())
-    else:
-        language = b"(" + b" ".join([string(tag.encode()) for tag in languages]) + b")"
+    tags = b" ".join([string(tag.encode("ascii", "replace")) for tag in languages])
+    language = b"(" + tags + b")" if tags else b"NIL"
     return [disposition, language, nstring(part.location)]
