@@ -24,13 +24,12 @@ def mail(server: Server, recipients: list[str], text: str = "Subject: x\r\n\r\nb
 
 async def arrived(server: Server, name: str, count: int = 1) -> list[EmailMessage]:
     """The messages of a mailbox, once there are so many."""
+    delivered = asyncio.Event()
+    server.bus.on(MessageDelivered, lambda _: delivered.set())
     async with asyncio.timeout(10):
         while name not in server.store.mailboxes or len(server.store.mailboxes[name].inbox.messages) < count:
-            event = asyncio.Event()
-            server.bus.on(MessageDelivered, lambda _: event.set())
-            if name in server.store.mailboxes and len(server.store.mailboxes[name].inbox.messages) >= count:
-                break
-            await event.wait()
+            delivered.clear()
+            await delivered.wait()
     messages = server.store.mailboxes[name].inbox.messages
     octets = [await server.converter.octets(message) for message in messages]
     return [cast(EmailMessage, message_from_bytes(found, policy=policy.SMTP)) for found in octets]
