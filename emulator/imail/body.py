@@ -10,6 +10,8 @@ from emulator.property_tags import (
     PR_HTML,
     PR_INTERNET_CPID,
     PR_NATIVE_BODY_INFO,
+    PR_RTF_COMPRESSED,
+    PR_RTF_IN_SYNC,
     Key,
 )
 from protocols.mime import Part, transfer
@@ -17,7 +19,9 @@ from protocols.mime.charsets import decode_text, is_known
 from protocols.mime.words import decode_words
 
 from .codepages import ISO_8859_1, US_ASCII, UTF_8, WINDOWS_1252, code_page, codec_of, has_code_page
+from .enriched import html_from_enriched
 from .layout import Layout
+from .rtf_compression import compress_rtf
 
 Values = dict[Key, Value]
 
@@ -132,6 +136,7 @@ def body_properties(layout: Layout, values: Values) -> None:
         values[PR_HTML] = Lazy(form.octets)
         values[PR_INTERNET_CPID] = Lazy(form.page)
         values[PR_NATIVE_BODY_INFO] = NATIVE_HTML
+    _other_bodies(layout, values)
     for part in html or plain:
         content_id = part.content_id
         if content_id:
@@ -140,6 +145,24 @@ def body_properties(layout: Layout, values: Values) -> None:
         if location:
             values[PR_BODY_CONTENT_LOCATION] = decode_words(location)
         break
+
+
+def _other_bodies(layout: Layout, values: Values) -> None:
+    """text/enriched is HTML in other words; text/rtf is the RTF body (MS-OXBBODY section 2.1)."""
+    enriched = layout.body("enriched")
+    if enriched and PR_HTML not in values:
+        values[PR_HTML] = Lazy(lambda: _html_of(enriched))
+        values[PR_INTERNET_CPID] = UTF_8
+        values[PR_NATIVE_BODY_INFO] = NATIVE_HTML
+    rtf = layout.body("rtf")
+    if rtf:
+        values[PR_RTF_COMPRESSED] = compress_rtf(decoded_body(rtf[0]))
+        values[PR_RTF_IN_SYNC] = False
+
+
+def _html_of(parts: list[Part]) -> bytes:
+    found = [html_from_enriched(part_text(part), richtext=part.subtype == "richtext") for part in parts]
+    return "<br>\r\n".join(found).encode("utf-8", "replace")
 
 
 def body_text(octets: bytes, page: int) -> str:

@@ -94,6 +94,8 @@ class _Source:
             reports.report_properties(self.structure, report, values)
         if self._tnef is not None:
             tnef_mail.overlay(values, self._tnef)
+        elif self.layout.body("rtf"):
+            tnef_mail.rtf_bodies(values)
         for key, kind in ((PR_DISPLAY_TO, MAPI_TO), (PR_DISPLAY_CC, MAPI_CC), (PR_DISPLAY_BCC, MAPI_BCC)):
             values[key] = Lazy(partial(self._names, kind))
         values[PR_HASATTACH] = bool(self.message.attachments)
