@@ -6,32 +6,47 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from emulator.builds import UnknownBuild
 from emulator.config import SettingsError
 
-from . import check, commands, explain, explorer, replay, serve, soak
-
 EXIT_USAGE = 2
 
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "serve": ("serve", "add_parser", "start the servers"),
+    "reproduce": ("commands", "reproduce_parser", "jam a build on real sockets and show why"),
+    "verify": ("commands", "verify_parser", "show that the defective build jams and the patched one does not"),
+    "demo": ("commands", "demo_parser", "the whole story in half a minute: jam, reason, symptoms, patch"),
+    "explore": ("explorer", "add_parser", "run all interleavings of a scenario: a proof or a counter-example"),
+    "replay": ("replay", "add_parser", "run one schedule again, in the explorer or on real sockets"),
+    "report": ("explain", "add_parser", "explain a schedule: the graph, the actors, the timeline"),
+    "ps": ("ps", "add_parser", "ask a running server who holds what and who waits for whom"),
+    "soak": ("soak", "add_parser", "seeded random traffic until it jams or time is up"),
+    "watch": ("watch", "add_parser", "probe any mail server from outside: alive, slow, hung, backing up"),
+    "check": ("check", "add_parser", "verify a data directory"),
+    "convert": ("convert", "add_parser", "show a message as properties, or in another format"),
+    "ca": ("ca", "add_parser", "print the certificate authority that clients have to trust"),
+}
+"""Each command: its module in this package, the function there that adds its parser, and one line of help.
 
-def build_parser() -> argparse.ArgumentParser:
-    """All commands and their flags."""
+A module is imported only when its command is used, so that `mailjam serve` does not wait for the explorer.
+"""
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of one command, or, where none of that name exists, of all (by name and help alone)."""
     parser = argparse.ArgumentParser(
         prog="mailjam", description="A mail and news server (SMTP, POP3, IMAP4, NNTP) that can be jammed on purpose."
     )
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    serve.add_parser(subparsers)
-    commands.reproduce_parser(subparsers)
-    commands.verify_parser(subparsers)
-    commands.demo_parser(subparsers)
-    explorer.add_parser(subparsers)
-    replay.add_parser(subparsers)
-    explain.add_parser(subparsers)
-    soak.add_parser(subparsers)
-    check.add_parser(subparsers)
-    for subparser in subparsers.choices.values():
-        _take_environment(subparser)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    if command is not None:
+        module, function, _ = COMMANDS[command]
+        getattr(import_module(f".{module}", __package__), function)(subparsers)
+        _take_environment(subparsers.choices[command])
+    for name, (_, _, text) in COMMANDS.items():
+        if name not in subparsers.choices:
+            subparsers.add_parser(name, help=text)
     return parser
 
 
@@ -52,7 +67,9 @@ def _take_environment(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. 2: a setting cannot be used; the line on standard error names the fix."""
-    parsed = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = next((word for word in arguments if word in COMMANDS), None)
+    parsed = build_parser(command).parse_args(arguments)
     try:
         code = parsed.run(parsed)
     except (SettingsError, UnknownBuild) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.builds import DEFAULT_BUILD
+from emulator.certificates import authority, default_directory
 from emulator.config import Settings, SettingsError, default_hostname, parse_account
 from emulator.loading import eml_files, load
 from emulator.server import IS, Server
@@ -36,7 +38,7 @@ PORTS = {
     "imaps": None,
     "nntps": None,
     "lmtp": None,
-    "http": None,
+    "http": 8025,
 }
 
 
@@ -113,7 +115,19 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         handler=arguments.handler,
         front_end=front_end,
     )
+    if settings.tls and settings.tls_certificate is None and settings.tls_directory is None:
+        settings = replace(settings, tls_directory=_authority_directory(arguments.data))
     return replace(settings, **{f"{name}_port": getattr(arguments, f"{name}_port") for name in PORTS})
+
+
+def _authority_directory(data: Path | None) -> Path | None:
+    """Where the certificate authority outlives the process: beside the data, or at home; None where neither is."""
+    directory = data or default_directory()
+    try:
+        authority(directory)
+    except SettingsError:
+        return None
+    return directory
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -131,15 +145,19 @@ async def _serve(settings: Settings, *, quiet: bool, jam: str | None = None, aft
     server = Server(settings)
     if not quiet:
         server.bus.on(SessionClosed, _log_session)
-    await server.start()
-    for directory in settings.load:
-        count = await load(server, directory)
-        print(f"loaded {count} messages from {directory}")
-    print("\n".join(banner(server)), flush=True)
     asked = asyncio.Queue[int]()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked.put_nowait, number)
+    # A large store is millions of objects that live long: look through them rarely (the default is every 700 objects).
+    gc.set_threshold(50_000, 20, 50)
+    await server.start()
+    if settings.http_port is not None:
+        await _serve_http(server, settings.http_port)
+    for directory in settings.load:
+        count = await load(server, directory)
+        print(f"loaded {count} messages from {directory}")
+    print("\n".join(banner(server)), flush=True)
     if jam:
         trap = arm(server, jam, after)
         print(f"armed: {trap.article.title}, after {after} delivered messages", flush=True)
@@ -154,6 +172,20 @@ async def _serve(settings: Settings, *, quiet: bool, jam: str | None = None, aft
     await server.kill()
     print("killed" if killed else "stopped", flush=True)
     return 1 if killed else 0
+
+
+async def _serve_http(server: Server, port: int) -> None:
+    """The page and API. A second mailjam on this machine finds the default port taken and is given a free one."""
+    from .http.app import serve_http  # noqa: PLC0415 - costs 0.2 s that a server without it need not wait
+
+    try:
+        running = await serve_http(server, server.settings.host, port)
+    except SettingsError:
+        if port != PORTS["http"]:
+            raise
+        running = await serve_http(server, server.settings.host, 0)
+    if running.token:
+        print(f"page and API, with their token: {running.url}", flush=True)
 
 
 async def _stop(server: Server, asked: asyncio.Queue[int]) -> bool:
