@@ -6,6 +6,7 @@ directory-notification thread rebuilds after changes (KB Q268357, Q274403).
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,15 @@ from protocols.actor import current_actor
 from protocols.ports import NoSuchMailbox
 
 from .events import Bus, DirectoryChanged
+from .passwords import PasswordVerifier, hash_password
 
 if TYPE_CHECKING:
     from .config import Settings
     from .logons import Logons
     from .store import Mailbox, Store
+
+_PASSWORD_OF = "password:"  # noqa: S105 - a name
+"""Keys of stored passwords among the annotations of the server."""
 
 
 def split_address(address: str) -> tuple[str, str]:
@@ -44,6 +49,9 @@ class Directory:
         self._store = store
         self._bus = bus
         self._passwords: dict[str, str] = {}
+        self._stored: dict[str, str] = {}
+        """Of accounts that a data directory keeps: see `passwords`."""
+        self._verifier = PasswordVerifier()
         self._tokens: dict[str, str] = {}
         self._lists: dict[str, tuple[str, ...]] = {}
         self._by_local: dict[str, set[str]] = {}
@@ -53,15 +61,27 @@ class Directory:
         """Counts changes; the conversion stage's copy carries the serial it was built from."""
         for name in store.mailboxes:
             self._index(name)
+        for (scope, key), value in store.annotations.items():
+            if scope == "server" and key.startswith(_PASSWORD_OF):
+                self._stored[key.removeprefix(_PASSWORD_OF)] = value.decode()
+        self._configured = frozenset(self.canonical(account.name) for account in settings.accounts)
         for account in settings.accounts:
             self._passwords[self.canonical(account.name)] = account.password
 
     # --- administration -----------------------------------------------------------------------------------------------
 
     async def add_user(self, name: str, password: str) -> Mailbox:
-        """Make an account (or change its password) and its mailbox."""
+        """Make an account (or change its password) and its mailbox. Raises Unavailable.
+
+        With a data directory the account stays; its password is kept as a hash, unless it is one of the settings'.
+        """
         key = self.canonical(name)
-        self._passwords[key] = password
+        if self._settings.data is not None and key not in self._configured:
+            stored = await asyncio.to_thread(hash_password, password)
+            await self._store.annotate("server", _PASSWORD_OF + key, stored.encode())
+            self._stored[key] = stored
+        else:
+            self._passwords[key] = password
         mailbox = await self._make(key)
         self.changed(f"user {key}")
         return mailbox
@@ -87,7 +107,7 @@ class Directory:
     @property
     def users(self) -> tuple[str, ...]:
         """All accounts that have a password."""
-        return tuple(self._passwords)
+        return tuple({**self._stored, **self._passwords})
 
     # --- finding mailboxes --------------------------------------------------------------------------------------------
 
@@ -100,13 +120,13 @@ class Directory:
         """The name of the mailbox that `address` (or a login name) reaches now, or None."""
         whole = self.canonical(address)
         mailboxes = self._store.mailboxes
-        if whole in self._passwords or whole in mailboxes:
+        if whole in self._passwords or whole in self._stored or whole in mailboxes:
             return whole
         local, domain = split_address(whole)
         if domain:
             # sub-addressing (RFC 5233): alice+tag reaches alice
             for candidate in (local, f"{local.partition('+')[0]}@{domain}", local.partition("+")[0]):
-                if candidate and (candidate in self._passwords or candidate in mailboxes):
+                if candidate and any(candidate in known for known in (self._passwords, self._stored, mailboxes)):
                     return candidate
             return None
         candidates = self._by_local.get(local, ())
@@ -162,12 +182,14 @@ class Directory:
         if known is not None:
             right = hmac.compare_digest(known.encode(), password.encode("utf-8", "surrogateescape"))
             return name if right else None
+        if name is not None and name in self._stored:
+            return name if self._verifier.verify(password, self._stored[name]) else None
         hmac.compare_digest(b"x" * 16, password.encode("utf-8", "surrogateescape"))
         if self._settings.strict_users or not password or not user:
             return None
         if name is not None:
             return name
-        return self.canonical(user) if not self._passwords else None
+        return self.canonical(user) if not self.users else None
 
     def secret(self, user: str) -> str | None:
         """The plain password of an account, for mechanisms that need it on the server's side."""
@@ -177,7 +199,7 @@ class Directory:
     @property
     def has_secrets(self) -> bool:
         """Whether any account has a password."""
-        return bool(self._passwords)
+        return bool(self._passwords)  # stored ones are not known in plain
 
     def token_user(self, token: str) -> str | None:
         """The user for whom a bearer token was issued."""
@@ -192,6 +214,6 @@ class Directory:
         if self.logons is not None:
             self.logons.log_on(current_actor.get())
         name = self.find(user) or self.canonical(user)
-        if name not in self._store.mailboxes and self._settings.strict_users and name not in self._passwords:
+        if name not in self._store.mailboxes and self._settings.strict_users and name not in self.users:
             raise NoSuchMailbox(f"{user} has no mailbox here")
         return await self._make(name)
