@@ -1,0 +1,53 @@
+"""Scenarios as values: their labels stand in every token."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.participants import KINDS, UnknownParticipant, actor_names, parse_kinds
+from harness.scenario import ARTICLES, Scenario, UnknownScenario, check_participation, find_article
+
+
+@given(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=6), st.sets(st.sampled_from(["A", "B", "C"])))
+def test_label_and_parse_are_inverse(kinds: list[str], defects: set[str]) -> None:
+    scenario = Scenario("5.5.2655.37", tuple(kinds), frozenset(defects))
+    assert Scenario.parse(scenario.label) == scenario
+
+
+@given(st.text(max_size=60))
+def test_parse_never_raises_anything_else(text: str) -> None:
+    try:
+        Scenario.parse(text)
+    except UnknownScenario:
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "smtp,nobody", "pop3=x", "pop3=0", "pop3=99"])
+def test_unknown_participants_are_named(text: str) -> None:
+    with pytest.raises(UnknownParticipant):
+        parse_kinds(text)
+
+
+def test_counts_and_names() -> None:
+    assert parse_kinds("smtp=2, append fetch") == ("smtp", "smtp", "append", "fetch")
+    assert actor_names(("append", "pop3", "fetch")) == ("imap-1", "pop3-1", "imap-2")
+
+
+def test_articles() -> None:
+    assert find_article("Q279798") is ARTICLES["q279798"]
+    assert len(ARTICLES["q279798"].pairs) == 12
+    with pytest.raises(UnknownScenario):
+        find_article("q1")
+
+
+def test_a_hollow_exploration_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = Scenario("5.5.2655.37", ("put",))
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    monkeypatch.setitem(__import__("harness.participants", fromlist=["_JOIN"])._JOIN, "put", nothing)
+    with pytest.raises(RuntimeError, match="never took the inbound path"):
+        check_participation(scenario)
