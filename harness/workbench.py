@@ -20,6 +20,7 @@ from .faults.engine import Faults, Run
 from .faults.striking import strike
 from .gates import Gate, Gates
 from .testing.archive import Archive, ObservedBackend
+from .testing.jamming import Jamming
 from .testing.snapshots import Snapshots
 from .testing.transcripts import Transcript, Transcripts
 from .testing.tricks import Tricks
@@ -42,6 +43,7 @@ class Workbench:
         self.faults = Faults(server, self._find_gates)
         self.backend = self._observe()
         self.tricks = Tricks(self)
+        self.jamming = Jamming(self)
         self.named_gates: dict[str, Gate] = {}
         """Gates that were set by name, over HTTP."""
         self._gates: Gates | None = None

@@ -121,6 +121,23 @@ async def show_jam(workbench: Workbench, request: Request) -> Any:
     return jam(workbench.server)
 
 
+@endpoints.add("POST", "/api/jam")
+async def make_jam(workbench: Workbench, request: Request) -> Any:
+    """Jam the server as in KB Q279798: the defective build, two conversions, each in the other's way."""
+    try:
+        await workbench.jamming.jam()
+    except TimeoutError as problem:
+        raise Problem(504, f"it would not jam: {problem}") from None
+    return jam(workbench.server)
+
+
+@endpoints.add("DELETE", "/api/jam")
+async def release_jam(workbench: Workbench, request: Request) -> Any:
+    """End a jam made here, let go whom gates and faults hold, bring the build back."""
+    await workbench.jamming.release()
+    return jam(workbench.server)
+
+
 @endpoints.add("GET", "/api/explain")
 async def explain(workbench: Workbench, request: Request) -> Any:
     """Why the system is jammed, in words: who stands where, what still works, what would free it."""
