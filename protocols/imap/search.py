@@ -125,6 +125,8 @@ async def search(session: ImapSession, searching: Searching) -> Reply:
     if options.update:
         begin(session, view, program, [message.uid for _, message in found], by_uid=by_uid)
     uses_modseq = program.uses_modseq
+    if not options.extended and session.rev2:
+        options.wanted.add("ALL")  # RFC 9051 section 6.4.4: the result is an ESEARCH response in any case
     if not options.extended and not session.rev2:
         session.send(plain_result(b"SEARCH", found, by_uid=by_uid, with_modseq=uses_modseq))
     elif options.wanted or options.partial is not None:

@@ -1,11 +1,12 @@
 """ENVELOPE, BODYSTRUCTURE and BODY of every corpus message against the real Dovecot (Debian: dovecot-imapd).
 
-Where the RFCs decide, the two agree. Where they do not agree, `imap_dovecot_differences.json` says why, message by message:
-a difference that is not listed fails, and so does a listed one that is gone.
+Where the RFCs decide, the two agree. Where they do not agree, `imap_dovecot_differences.json` says why, message by
+message: a difference that is not listed fails, and so does a listed one that is gone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -110,14 +111,16 @@ def script(messages: list[tuple[str, bytes]]) -> bytes:
 
 
 async def mailjam(start_server: Any, messages: list[tuple[str, bytes]]) -> bytes:
-    import asyncio
 
     server = await start_server(users=["alice:secret"], smtp_port=None, pop3_port=None, nntp_port=None)
     reader, writer = await asyncio.open_connection(*server.addresses["imap"])
     answer = asyncio.ensure_future(reader.read())
     writer.write(b"l LOGIN alice secret\r\n")
     writer.write(script(messages))
-    return await asyncio.wait_for(answer, 120)
+    octets = await asyncio.wait_for(answer, 120)
+    writer.close()
+    await writer.wait_closed()
+    return octets
 
 
 def normal(value: Any) -> Any:
@@ -137,10 +140,8 @@ def normal(value: Any) -> Any:
 
 
 def _is_parameters(item: list[Any]) -> bool:
-    return (
-        all(not isinstance(inner, list) for inner in item)
-        and len(item) < 7
-        or (len(item) == 2 and isinstance(item[0], bytes) and (item[1] is None or isinstance(item[1], list)))
+    return (all(not isinstance(inner, list) for inner in item) and len(item) < 7) or (
+        len(item) == 2 and isinstance(item[0], bytes) and (item[1] is None or isinstance(item[1], list))
     )
 
 
