@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from protocols.mime.address import parse_addresses
-from protocols.ports import PortError
+from protocols.ports import PortError, Services
 
 from .article import Article, is_group_name
 from .history import history_of
 from .syntax import is_message_id
-
-if TYPE_CHECKING:
-    from .session import NntpSession
 
 _DESCRIPTION = re.compile(rb"(?im)^For your newsgroups file:[ \t]*\r?\n([^\s]+)[ \t]+([^\r\n]+)")
 
@@ -24,44 +20,43 @@ def type_of(article: Article) -> str:
     return words[0].decode("ascii", "replace").lower() if words else ""
 
 
-async def obey(session: NntpSession, article: Article) -> None:
+async def obey(services: Services, article: Article) -> None:
     """Do what a control message says; one that cannot be done is passed over, as the article itself was taken."""
     try:
         superseded = article.get(b"supersedes")
         if superseded:
-            await _cancel(session, article, superseded)
+            await _cancel(services, article, superseded)
         words = article.get(b"control").split()
         if len(words) < 2:
             return
         kind, argument = type_of(article), words[1]
         if kind == "cancel":
-            await _cancel(session, article, argument)
+            await _cancel(services, article, argument)
         elif kind == "newgroup" and article.get(b"approved"):
-            await _newgroup(session, article, argument, moderated=words[2:3] == [b"moderated"])
+            await _newgroup(services, article, argument, moderated=words[2:3] == [b"moderated"])
         elif kind == "rmgroup" and article.get(b"approved"):
-            await session.services.store.delete_newsgroup(argument.decode("utf-8", "replace"))
+            await services.store.delete_newsgroup(argument.decode("utf-8", "replace"))
     except PortError:
         return
 
 
-async def _newgroup(session: NntpSession, article: Article, argument: bytes, *, moderated: bool) -> None:
+async def _newgroup(services: Services, article: Article, argument: bytes, *, moderated: bool) -> None:
     """RFC 5537 section 5.2.1: make the newsgroup, or change its description and whether it is moderated."""
     name = argument.decode("utf-8", "replace")
     if not is_group_name(name):
         return
     found = _DESCRIPTION.search(article.octets)
     description = found[2].strip().decode("utf-8", "replace") if found and found[1] == argument else ""
-    store = session.services.store
+    store = services.store
     posting = "m" if moderated else "y"
     if name not in store.newsgroups:
         await store.create_newsgroup(name, description=description, posting=posting)
 
 
-async def _cancel(session: NntpSession, article: Article, target: bytes) -> None:
+async def _cancel(services: Services, article: Article, target: bytes) -> None:
     """RFC 5537 section 5.3: withdraw an article if the same person says so; one that has not come yet stays away."""
     if not is_message_id(target):
         return
-    services = session.services
     copies = list(services.store.find_message_id(target))
     if copies:
         _, part = await services.conversion.structure(copies[0])

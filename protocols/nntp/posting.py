@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from protocols.ports import PortError, Target, Unavailable
+from protocols.ports import PortError, Services, Target, Unavailable
 from protocols.reader import InputTooLong
 from protocols.reply import CRLF, Reply, one_line
 from protocols.wildmat import WildmatError, wildmat
@@ -25,9 +25,9 @@ class Duplicate(Exception):
         self.arriving = arriving
 
 
-def groups_for(session: NntpSession, article: Article) -> list[Any]:
+def groups_for(services: Services, article: Article) -> list[Any]:
     """The newsgroups of this server in which the article goes (RFC 5537 section 3.7)."""
-    known = session.services.store.newsgroups
+    known = services.store.newsgroups
     found = [known[name] for name in article.newsgroups if name in known]
     if control.type_of(article):
         # a control message is read in control.TYPE or control rather than among the articles (RFC 5537 section 5.1)
@@ -36,12 +36,11 @@ def groups_for(session: NntpSession, article: Article) -> list[Any]:
     return found
 
 
-async def file_article(session: NntpSession, article: Article, groups: Sequence[Any]) -> None:
+async def file_article(services: Services, article: Article, groups: Sequence[Any]) -> None:
     """Put an article into newsgroups, each in one commit with the others, and obey it if it is a control message.
 
     Raises Duplicate and what `Conversion.put` raises.
     """
-    services = session.services
     history = history_of(services)
     with history.arriving(article.message_id) as ours:
         if not ours:
@@ -54,8 +53,8 @@ async def file_article(session: NntpSession, article: Article, groups: Sequence[
             await services.conversion.derive(messages[0], OVERVIEW_KEY, overview_of)
         else:
             history.remember(article.message_id)
-    if session.settings.nntp_control_messages:
-        await control.obey(session, article)
+    if services.settings.nntp_control_messages:
+        await control.obey(services, article)
 
 
 def moderator_of(session: NntpSession, name: str) -> str | None:
@@ -116,7 +115,7 @@ async def _inject(session: NntpSession, octets: bytes) -> Reply:
         new_id=new_message_id(session),
         groups_max=session.limits.newsgroups_per_article_max,
     )
-    groups = groups_for(session, article)
+    groups = groups_for(session.services, article)
     if not groups and not (control.type_of(article) and session.settings.nntp_control_messages):
         return b"441 none of the newsgroups is here\r\n"
     closed = [group for group in groups if group.posting == "n"]
@@ -125,5 +124,5 @@ async def _inject(session: NntpSession, octets: bytes) -> Reply:
     moderated = [group for group in groups if group.posting == "m"]
     if moderated and not article.get(b"approved"):
         return await _submit_to_moderator(session, moderated[0].name, octets)
-    await file_article(session, article, groups)
+    await file_article(session.services, article, groups)
     return b"240 article received " + article.message_id + CRLF

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from protocols.ports import PortError, Unavailable
+from protocols.ports import PortError, Services, Unavailable
 from protocols.reader import InputTooLong
 from protocols.registry import SyntaxProblem
 from protocols.reply import CRLF, Reply, one_line
@@ -38,27 +38,28 @@ def _refusal(session: NntpSession) -> bytes | None:
     return NO_TRANSIT_EXCHANGE55 if session.exchange55 else NO_TRANSIT
 
 
-async def take(session: NntpSession, octets: bytes, offered: bytes) -> tuple[Verdict, str]:
+async def take(services: Services, peer: str, octets: bytes, offered: bytes) -> tuple[Verdict, str]:
     """Take in an article from a peer, if it is acceptable and new: what became of it, and why."""
-    history = history_of(session.services)
+    history = history_of(services)
+    settings = services.settings
     try:
         article = relay(
             octets,
-            hostname=session.settings.hostname,
-            peer=session.connection.peer,
-            now=session.services.clock.time(),
-            groups_max=session.limits.newsgroups_per_article_max,
+            hostname=settings.hostname,
+            peer=peer,
+            now=services.clock.time(),
+            groups_max=settings.limits.newsgroups_per_article_max,
         )
         if article.message_id != offered:
             raise ArticleProblem("the article has another message-id than was offered")
-        if session.settings.hostname != "localhost" and is_in_path(article, session.settings.hostname):
+        if settings.hostname != "localhost" and is_in_path(article, settings.hostname):
             raise ArticleProblem("the article has been here: Path names this server")
-        groups = groups_for(session, article)
-        if not groups and not (control.type_of(article) and session.settings.nntp_control_messages):
+        groups = groups_for(services, article)
+        if not groups and not (control.type_of(article) and settings.nntp_control_messages):
             raise ArticleProblem("none of the newsgroups is here")
         if any(group.posting == "m" for group in groups) and not article.get(b"approved"):
             raise ArticleProblem("the newsgroup is moderated and the article is not approved")
-        await file_article(session, article, groups)
+        await file_article(services, article, groups)
     except ArticleProblem as problem:
         history.remember(offered)
         return Verdict.REFUSED, str(problem)
@@ -89,7 +90,7 @@ async def ihave(session: NntpSession, arguments: list[bytes]) -> Reply:
         octets = await session.continuation_block(session.limits.message_bytes_max)
     except InputTooLong as problem:
         return b"437 the article is " + one_line(str(problem)) + CRLF
-    verdict, why = await take(session, octets, offered)
+    verdict, why = await take(session.services, session.connection.peer, octets, offered)
     if verdict is Verdict.TAKEN:
         return b"235 article received\r\n"
     return (b"436 " if verdict is Verdict.LATER else b"437 ") + one_line(why) + CRLF
@@ -123,7 +124,7 @@ async def takethis(session: NntpSession, arguments: list[bytes]) -> Reply:
         return refusal
     if not is_message_id(offered) or is_known(session.services, offered):
         return b"439 " + offered + CRLF
-    verdict, _ = await take(session, octets, offered)
+    verdict, _ = await take(session.services, session.connection.peer, octets, offered)
     if verdict is Verdict.LATER:
         # RFC 4644 section 2.5: there is no reply for "later", only the end of the connection
         session.end("article could not be taken now")
