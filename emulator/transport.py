@@ -129,6 +129,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         # While TLS is being started plain octets do not get here (asyncio hands them to the TLS layer); what does is
         # the first command under TLS, which may come in one packet with the end of the handshake.
+        self.octets_received += len(data)
         if self._inflate is not None:
             if not self._take_deflated(data):
                 return
@@ -301,8 +302,10 @@ class Connection(asyncio.Protocol):
         """Send what was written, then close."""
         if self.filter is not None and self.filter.busy:
             self.filter.close_when_idle()
-        elif self._transport is not None:
+        elif self._transport is not None and not self._lost:
             self._transport.close()
+            if self._writing_paused:  # a peer that does not read would keep the connection for ever
+                self._clock.call_later(self._settings.front_end.limits.send_seconds_max, self.abort)
 
     def write_eof(self) -> None:
         """Close our direction only; the peer may go on sending. Without effect under TLS, which cannot do it."""
