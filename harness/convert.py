@@ -1,6 +1,6 @@
 """`mailjam convert FILE --to props|eml|json|tnef|mbox`: what IMAIL makes of a message.
 
-FILE is a message (.eml), an mbox file, a Maildir folder or a TNEF stream (winmail.dat). Exit code
+FILE is a message (.eml), an mbox file, a Maildir folder, an Outlook .msg file or a TNEF stream (winmail.dat). Exit code
 0: converted; 2: FILE cannot be read, or is none of these.
 """
 
@@ -18,11 +18,12 @@ from uuid import UUID
 from emulator.config import SettingsError
 from emulator.imail import inbound, outbound
 from emulator.imail.containers import is_maildir, is_mbox, join_mbox, maildir_files, split_mbox
+from emulator.imail.msg import is_msg, message_from_msg, message_to_msg
 from emulator.imail.tnef import message_from_tnef, message_to_tnef
 from emulator.properties import PropertyBag, PropertyMessage, from_filetime
 from emulator.property_tags import MV_FLAG, PT_SYSTIME, Key, key_name, property_type, type_name
 
-FORMS = ("props", "eml", "json", "tnef", "mbox")
+FORMS = ("props", "eml", "msg", "json", "tnef", "mbox")
 VALUE_CHARACTERS_MAX = 100
 """Of a value in the table; `json` shows all of it."""
 FILE_OCTETS_MAX = 1 << 30
@@ -34,11 +35,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "convert", help="show what IMAIL makes of a message", description=__doc__
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help=".eml, mbox, Maildir or winmail.dat")
+    parser.add_argument("file", metavar="FILE", type=Path, help=".eml, mbox, Maildir, .msg or winmail.dat")
     parser.add_argument("--to", choices=FORMS, default="props", help="props: a table of the property bag")
     parser.add_argument("--output", metavar="PATH", type=Path, help="write there instead of to standard output")
     parser.add_argument(
         "--regenerate", action="store_true", help="forget the original octets: MIME is generated from the properties"
+    )
+    parser.add_argument(
+        "--no-tnef", action="store_true", help="leave behind what MIME cannot carry, instead of adding a winmail.dat"
     )
     parser.set_defaults(run=run)
     return parser
@@ -50,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.regenerate:
         for message in messages:
             message.forget_original()
-    octets = render(messages, args.to)
+    octets = render(messages, args.to, tnef=not args.no_tnef)
     if args.output is None:
         sys.stdout.buffer.write(octets)
         sys.stdout.buffer.flush()
@@ -80,13 +84,18 @@ def read_messages(path: Path) -> Iterator[PropertyMessage]:
         message = message_from_tnef(octets)
         assert message is not None, "the signature has been looked at"
         yield message
+    elif is_msg(octets):
+        message = message_from_msg(octets)
+        if message is None:
+            raise SettingsError(f"convert: {path} is a compound file, but holds no message; name a .msg file")
+        yield message
     elif is_mbox(octets):
         yield from (inbound(message) for message in split_mbox(octets))
     else:
         yield inbound(octets)
 
 
-def render(messages: list[PropertyMessage], form: str) -> bytes:
+def render(messages: list[PropertyMessage], form: str, *, tnef: bool = True) -> bytes:
     """The messages in one of FORMS. Raises SettingsError where a form holds one message and there are more."""
     if form == "props":
         return "\n".join([table(message) for message in messages]).encode("utf-8", "replace")
@@ -95,12 +104,12 @@ def render(messages: list[PropertyMessage], form: str) -> bytes:
         text = json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False, indent=2)
         return text.encode("utf-8", "replace") + b"\n"
     if form == "mbox":
-        return join_mbox([outbound(message) for message in messages])
+        return join_mbox([outbound(message, tnef=tnef) for message in messages])
     if len(messages) != 1:
         raise SettingsError(f"convert: --to {form} writes one message, here are {len(messages)}; use --to mbox or json")
     if form == "tnef":
         return message_to_tnef(messages[0])
-    return outbound(messages[0])
+    return message_to_msg(messages[0]) if form == "msg" else outbound(messages[0], tnef=tnef)
 
 
 def table(message: PropertyMessage, indent: str = "") -> str:

@@ -38,12 +38,12 @@ _MIXED_KINDS: Final = frozenset({"multipart/digest", "multipart/parallel"})
 _TOKEN: Final = re.compile(r"[a-z0-9!#$&^_.+\-]{1,60}\Z")
 
 
-def content_entity(message: PropertyMessage, allow: Allow) -> Entity:
+def content_entity(message: PropertyMessage, allow: Allow, *, tnef: bool = True) -> Entity:
     """The root entity: bodies and attachments of a message."""
     if is_opaque_message(message):
         return opaque_entity(message, allow)
     body = body_entity(message, allow)
-    if needs_tnef(message):
+    if tnef and needs_tnef(message):
         return tnef_entity(message, body, allow)
     related = [a for a in message.attachments if (a.get(PR_ATTACH_FLAGS) or 0) & ATT_MHTML_REF]
     others = [a for a in message.attachments if not (a.get(PR_ATTACH_FLAGS) or 0) & ATT_MHTML_REF]

@@ -33,7 +33,7 @@ def html_from_enriched(text: str, *, richtext: bool = False) -> str:
     hidden = nofill = 0
     open_tags: list[str] = []
     for match in _TOKEN.finditer(text):
-        token = match[0]
+        lexeme = match[0]
         name = (match[2] or "").lower()
         if name:
             closing = match[1] == "/"
@@ -54,11 +54,11 @@ def html_from_enriched(text: str, *, richtext: bool = False) -> str:
                     out.append(f"</{tag}>")
         elif hidden:
             continue
-        elif "\n" in token:
-            count = token.count("\n")
+        elif "\n" in lexeme:
+            count = lexeme.count("\n")
             breaks = count if nofill else 0 if richtext else count - 1
             out.append("<br>\r\n" * breaks or "\r\n")
         else:
-            out.append(html.escape("<" if token == "<<" else token, quote=False))
+            out.append(html.escape("<" if lexeme == "<<" else lexeme, quote=False))
     out += [f"</{tag}>" for tag in reversed(open_tags)]
     return "".join(out)

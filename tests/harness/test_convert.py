@@ -75,3 +75,10 @@ def test_errors_name_the_fix(tmp_path: Path) -> None:
         run(str(tmp_path / "absent"))
     with pytest.raises(SettingsError, match="cur and new"):
         run(str(tmp_path))
+
+
+def test_msg(eml: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    msg = tmp_path / "a.msg"
+    assert run(str(eml), "--to", "msg", "--output", str(msg)) == 0
+    assert run(str(msg), "--to", "eml", "--no-tnef") == 0
+    assert capfdbinary.readouterr().out.startswith(b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n")
