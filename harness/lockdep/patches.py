@@ -250,7 +250,8 @@ class Patches:
                 recorder.block_thread(actor)
             before = actor.waiting
             try:
-                recorder.begin_wait(actor, kind, what if kind == "hopeless" else "result of a future")
+                target = loop if loop is not None and kind != "hopeless" else what
+                recorder.begin_wait(actor, kind, target)
                 return original(future, timeout)
             finally:
                 actor.waiting = before

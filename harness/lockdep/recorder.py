@@ -184,7 +184,7 @@ class Recorder:
         """An actor is about to wait; gives what it waited for before (a wait can lie within another one)."""
         before = actor.waiting
         actor.waiting = Wait(kind, target, bounded or actor.deadlines > 0)
-        if kind != "future":
+        if kind != "future" or not isinstance(target, str):
             try:
                 self.check(actor)
             except BaseException:
@@ -282,6 +282,10 @@ class Recorder:
         target = wait.target
         if wait.kind == "hopeless":
             groups.append([])
+        elif isinstance(target, asyncio.AbstractEventLoop):  # a thread waits for something that this loop has to run
+            stopped = self.blocked.get(getattr(target, "_thread_id", None) or 0)
+            if stopped is not None:
+                groups.append([stopped])
         elif isinstance(target, LockInfo):
             if target.permits > 1:
                 if sum(target.holders.values()) >= target.permits:

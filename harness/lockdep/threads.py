@@ -66,11 +66,12 @@ class WatchedLock:
         return True
 
     def _wait(self, recorder: Recorder, actor: Any, info: LockInfo, timeout: float) -> bool:
-        before = recorder.begin_wait(actor, "lock", info, bounded=timeout >= 0)
+        before = actor.waiting
         blocks_loop = _running_loop() is not None
         if blocks_loop:
             recorder.block_thread(actor)
         try:
+            recorder.begin_wait(actor, "lock", info, bounded=timeout >= 0)
             return self._lock.acquire(True, timeout)  # type: ignore[no-any-return]
         finally:
             actor.waiting = before

@@ -1,0 +1,1 @@
+"""One file per program of the catalogue."""
