@@ -93,7 +93,8 @@ async def test_mbsync_both_ways(world: World) -> None:
     local.mkdir()
     rc = world.write(
         "mbsyncrc",
-        f"IMAPAccount a\nHost {world.host}\nPort {world.port}\nUser alice\nPass secret\nSSLType None\nAuthMechs LOGIN\n\n"
+        f"IMAPAccount a\nHost {world.host}\nPort {world.port}\nUser alice\nPass secret\nSSLType None\n"
+        "AuthMechs LOGIN\n\n"
         f"IMAPStore far\nAccount a\n\nMaildirStore near\nPath {local}/\nInbox {local}/INBOX\nSubFolders Verbatim\n\n"
         'Channel c\nFar :far:\nNear :near:\nPatterns * !"Public Folders*"\nCreate Both\nExpunge Both\nRemove Both\n'
         "SyncState *\n",
@@ -244,7 +245,7 @@ async def test_perl_mail_imapclient(world: World) -> None:
         "$c->create('Perl/Box') or die $c->LastError; my $u = $c->copy('Perl/Box', @m) or die $c->LastError;\n"
         "$c->append_string('Perl/Box', \"Subject: x\\r\\n\\r\\ny\\r\\n\", '\\\\Seen') or die $c->LastError;\n"
         "$c->set_flag('Flagged', @m) or die; $c->delete_message($m[0]) or die; $c->expunge or die;\n"
-        "die 'quota' unless $c->quota_usage || 1; my @t = $c->thread('REFERENCES'); die 'thread ' . scalar(@t) unless @t;\n"
+        "my @t = $c->thread('REFERENCES'); die 'thread ' . scalar(@t) unless @t;\n"
         "$c->logout or die; print 'done';\n",
     )
     assert "done" in await world.run(program, script)
@@ -261,18 +262,23 @@ async def test_imapflow(world: World) -> None:
     script = world.write(
         "walk.js",
         "const { ImapFlow } = require('imapflow');\n(async () => {\n"
-        f"const c = new ImapFlow({{ host: '{world.host}', port: {world.port}, secure: false, doSTARTTLS: false, logger: false,"
+        f"const c = new ImapFlow({{ host: '{world.host}', port: {world.port}, secure: false, doSTARTTLS: false,"
+        " logger: false,"
         " auth: { user: 'alice', pass: 'secret' } });\n"
         "await c.connect(); const lock = await c.getMailboxLock('INBOX');\n"
-        "let n = 0; for await (const m of c.fetch('1:*', { envelope: true, bodyStructure: true, source: true, flags: true,"
+        "let n = 0; for await (const m of c.fetch('1:*', { envelope: true, bodyStructure: true,"
+        " source: true, flags: true,"
         " threadId: true, internalDate: true })) { n++; if (!m.source.toString().includes('line ' + n)) throw m; }\n"
         "if (n !== 3) throw n;\nconst found = await c.search({ subject: 'number 2' }, { uid: true });"
         " if (found.length !== 1) throw found;\n"
-        "await c.messageFlagsAdd('1', ['\\\\Seen']); await c.append('Drafts', 'Subject: x\\r\\n\\r\\ny', ['\\\\Draft']);\n"
+        "await c.messageFlagsAdd('1', ['\\\\Seen']);"
+        " await c.append('Drafts', 'Subject: x\\r\\n\\r\\ny', ['\\\\Draft']);\n"
         "const copied = await c.messageMove('2', 'Trash'); if (!copied.uidMap.size) throw copied;\n"
-        "const list = await c.list({ statusQuery: { messages: true } }); if (!list.some(f => f.specialUse === '\\\\Sent')) throw list;\n"
+        "const list = await c.list({ statusQuery: { messages: true } });"
+        " if (!list.some(f => f.specialUse === '\\\\Sent')) throw list;\n"
         "const s = await c.status('INBOX', { messages: true, unseen: true }); if (s.messages !== 2) throw s;\n"
-        "await c.mailboxCreate('Flow'); await c.messageDelete('1'); lock.release(); await c.logout(); console.log('done');\n"
+        "await c.mailboxCreate('Flow'); await c.messageDelete('1');"
+        " lock.release(); await c.logout(); console.log('done');\n"
         "})().catch(e => { console.error(e); process.exit(1); });\n",
     )
     assert "done" in await world.run(program, script, NODE_PATH=modules)
