@@ -17,6 +17,8 @@ from emulator.properties import PropertyMessage
 from emulator.property_tags import (
     PR_ATTACH_DATA_OBJ,
     PR_BODY,
+    PR_HTML,
+    PR_INTERNET_CPID,
     PR_NATIVE_BODY_INFO,
     PR_RTF_IN_SYNC,
     PR_SUBJECT,
@@ -26,7 +28,7 @@ from emulator.property_tags import (
 )
 
 CORPUS = Path(__file__).parents[4] / "shared" / "corpus"
-DERIVED = {PR_BODY, PR_NATIVE_BODY_INFO, PR_RTF_IN_SYNC}
+DERIVED = {PR_BODY, PR_HTML, PR_INTERNET_CPID, PR_NATIVE_BODY_INFO, PR_RTF_IN_SYNC}
 """What reading derives from a compressed RTF body."""
 
 
