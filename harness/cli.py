@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "watch": ("watch", "add_parser", "probe any mail server from outside: alive, slow, hung, backing up"),
     "check": ("check", "add_parser", "verify a data directory"),
     "convert": ("convert", "add_parser", "show a message as properties, or in another format"),
+    "agent": ("swarm", "agent_parser", "wait at a broker for runs of a swarm"),
+    "swarm": ("swarm", "swarm_parser", "start agents at one instant, add up latencies"),
     "ca": ("ca", "add_parser", "print the certificate authority that clients have to trust"),
 }
 """Each command: its module in this package, the function there that adds its parser, and one line of help.

@@ -1,6 +1,6 @@
 // The live page. Everything that comes from a message is put in by textContent; HTML mail stands in a sandboxed frame.
 const $ = (id) => document.getElementById(id);
-const ROW = 60, PAGE = 200;
+const ROW = 68, PAGE = 200;
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

@@ -1,0 +1,460 @@
+"""Load from many machines: agents wait at a broker; a swarm starts them at one instant and adds up what they saw.
+
+    mailjam agent --mqtt mqtt://broker/lab                            on each machine
+    mailjam swarm mixed --mqtt mqtt://broker/lab --agents 3 --target mail.example:1025,1110,1143,1119
+
+An agent says `idle` below PREFIX/agents/ID (retained; its last will says `gone`). A run goes prepare → ready → go →
+result. An agent that dies is taken out of the sum, named, and waited for no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from emulator.config import SettingsError
+
+from .clients import ImapClient, NntpClient, Pop3Client, Refused, SmtpClient
+from .histogram import Histogram
+from .mqtt import Broker, will_of
+
+if TYPE_CHECKING:
+    import aiomqtt
+
+SCENARIOS: dict[str, tuple[str, ...]] = {
+    "mixed": ("smtp", "pop3", "imap", "nntp"),
+    "submit": ("smtp",),
+    "read": ("pop3", "imap"),
+    "news": ("nntp",),
+    "jam": ("smtp", "imap"),
+}
+"""What each scenario does; `jam` is delivery and reading at once, which Q279798 needs."""
+CLIENTS_MAX = 2000
+RUN_SECONDS_MAX = 3600.0
+PAYLOAD_OCTETS_MAX = 1 << 20
+PREPARE_SECONDS_MAX = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every agent of a run does."""
+
+    run: str
+    scenario: str
+    host: str
+    ports: dict[str, int]
+    clients: int = 8
+    seconds: float = 10.0
+    seed: int = 1
+    hung_seconds: float = 10.0
+    """A reply that takes longer counts as hung."""
+    user: str = "swarm"
+    password: str = "swarm"  # noqa: S105  # of an account for tests
+    group: str = "misc.test"
+
+    def check(self) -> None:
+        """Raises SettingsError."""
+        if self.scenario not in SCENARIOS:
+            raise SettingsError(f"no scenario {self.scenario!r}: there are {', '.join(SCENARIOS)}")
+        if not 1 <= self.clients <= CLIENTS_MAX or not 0 < self.seconds <= RUN_SECONDS_MAX:
+            raise SettingsError(f"1 to {CLIENTS_MAX} clients, up to {RUN_SECONDS_MAX:g} seconds")
+        missing = [name for name in SCENARIOS[self.scenario] if name not in self.ports]
+        if missing:
+            raise SettingsError(
+                f"scenario {self.scenario} needs the port of {missing[0]}: --target HOST:SMTP,POP3,IMAP,NNTP"
+            )
+
+
+@dataclass(slots=True)
+class Result:
+    """What one agent saw, or all together."""
+
+    latencies: dict[str, Histogram] = field(default_factory=dict)
+    problems: Counter[str] = field(default_factory=Counter)
+    hung: int = 0
+    seconds: float = 0.0
+
+    def add(self, kind: str, seconds: float) -> None:
+        """One operation was done."""
+        self.latencies.setdefault(kind, Histogram()).add(seconds)
+
+    def merge(self, other: Result) -> None:
+        """Add what another agent saw."""
+        for kind, histogram in other.latencies.items():
+            self.latencies.setdefault(kind, Histogram()).merge(histogram)
+        self.problems.update(other.problems)
+        self.hung += other.hung
+        self.seconds = max(self.seconds, other.seconds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "latencies": {kind: histogram.as_dict() for kind, histogram in self.latencies.items()},
+            "problems": dict(self.problems.most_common(50)),
+            "hung": self.hung,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Result:
+        """Raises ValueError, KeyError, TypeError, AttributeError."""
+        made = cls(hung=int(values["hung"]), seconds=float(values["seconds"]))
+        made.latencies = {str(kind): Histogram.from_dict(one) for kind, one in values["latencies"].items()}
+        made.problems = Counter({str(text)[:300]: int(count) for text, count in values["problems"].items()})
+        return made
+
+    def lines(self) -> list[str]:
+        """A table for people."""
+        found = [f"{'':16}{'count':>9}{'per s':>10}{'median ms':>11}{'p99 ms':>10}{'longest ms':>12}"]
+        for kind, one in sorted(self.latencies.items()):
+            rate = one.total / self.seconds if self.seconds else 0.0
+            times = (one.quantile(0.5) * 1000, one.quantile(0.99) * 1000, one.longest * 1000)
+            found.append(f"{kind:16}{one.total:>9}{rate:>10.1f}{times[0]:>11.2f}{times[1]:>10.2f}{times[2]:>12.2f}")
+        found += [f"{count} x {text}" for text, count in self.problems.most_common(10)]
+        found.append(f"hung: {self.hung}" if self.hung else "nothing hung")
+        return found
+
+
+# --- the work of an agent -------------------------------------------------------------------------------------------
+
+
+async def work(plan: Plan, agent_number: int) -> Result:
+    """Run the plan's clients until its time is up."""
+    result = Result()
+    began = time.monotonic()
+    deadline = began + plan.seconds
+    kinds = SCENARIOS[plan.scenario]
+    tasks = []
+    async with asyncio.TaskGroup() as group:
+        for number in range(plan.clients):
+            draw = random.Random(f"{plan.seed}/{agent_number}/{number}")  # noqa: S311  # traffic, not secrets
+            talk = _TALKS[kinds[number % len(kinds)]]
+            tasks.append(group.create_task(_client(plan, talk, draw, result, deadline)))
+    result.seconds = time.monotonic() - began
+    return result
+
+
+Talk = Callable[[Plan, random.Random, Result, float], Awaitable[None]]
+
+
+async def _client(plan: Plan, talk: Talk, draw: random.Random, result: Result, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        try:
+            await talk(plan, draw, result, deadline)
+        except TimeoutError:
+            result.hung += 1
+            return
+        except (OSError, Refused, asyncio.IncompleteReadError) as problem:
+            result.problems[f"{type(problem).__name__}: {problem}"[:200]] += 1
+            await asyncio.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
+
+
+async def _timed(result: Result, kind: str, action: Awaitable[Any]) -> Any:
+    began = time.monotonic()
+    value = await action
+    result.add(kind, time.monotonic() - began)
+    return value
+
+
+def _message(plan: Plan, draw: random.Random, extra: str = "") -> bytes:
+    body = "".join(f"{draw.getrandbits(200):x}\r\n" for _ in range(draw.randrange(1, 40)))
+    return (
+        f"From: swarm@mailjam.test\r\nTo: {plan.user}@mailjam.test\r\n{extra}Subject: {plan.run}\r\n"
+        f"Message-ID: <{secrets.token_hex(12)}@swarm.test>\r\n\r\n{body}"
+    ).encode()
+
+
+async def _smtp(plan: Plan, draw: random.Random, result: Result, deadline: float) -> None:
+    async with await SmtpClient.connect((plan.host, plan.ports["smtp"]), seconds_max=plan.hung_seconds) as client:
+        await client.hello()
+        for _ in range(draw.randrange(1, 10)):
+            sending = client.send("swarm@mailjam.test", [f"{plan.user}@mailjam.test"], _message(plan, draw))
+            await _timed(result, "smtp message", sending)
+            if time.monotonic() > deadline:
+                break
+
+
+async def _pop3(plan: Plan, draw: random.Random, result: Result, deadline: float) -> None:
+    async with await Pop3Client.connect((plan.host, plan.ports["pop3"]), seconds_max=plan.hung_seconds) as client:
+        try:
+            await _timed(result, "pop3 login", client.login(plan.user, plan.password))
+        except Refused as refused:
+            if "IN-USE" not in str(refused):
+                raise
+            await asyncio.sleep(0.01)  # another client of the swarm has the maildrop
+            return
+        count = int((await client.command("STAT")).split()[1])
+        for number in range(max(1, count - 4), count + 1):
+            await _timed(result, "pop3 retrieve", client.retrieve(number))
+        await client.command("QUIT")
+
+
+async def _imap(plan: Plan, draw: random.Random, result: Result, deadline: float) -> None:
+    async with await ImapClient.connect((plan.host, plan.ports["imap"]), seconds_max=plan.hung_seconds) as client:
+        await _timed(result, "imap login", client.login(plan.user, plan.password))
+        count = 0
+        for response in await client.command("SELECT INBOX"):
+            if response.endswith(b" EXISTS"):
+                count = int(response.split()[1])
+        for number in range(max(1, count - 4), count + 1):
+            await _timed(result, "imap fetch", client.fetch_body(number))
+
+
+async def _nntp(plan: Plan, draw: random.Random, result: Result, deadline: float) -> None:
+    async with await NntpClient.connect((plan.host, plan.ports["nntp"]), seconds_max=plan.hung_seconds) as client:
+        await _timed(result, "nntp post", client.post(_message(plan, draw, f"Newsgroups: {plan.group}\r\n")))
+        last = int((await client.command(f"GROUP {plan.group}", 211)).split()[3])
+        for number in range(max(1, last - 4), last + 1):
+            await _timed(result, "nntp article", client.article(str(number)))
+
+
+_TALKS: dict[str, Talk] = {"smtp": _smtp, "pop3": _pop3, "imap": _imap, "nntp": _nntp}
+
+
+# --- an agent ---------------------------------------------------------------------------------------------------------
+
+
+def _decoded(message: aiomqtt.Message) -> Any:
+    payload = message.payload
+    octets = payload if isinstance(payload, bytes | bytearray) else str(payload or "").encode()
+    if len(octets) > PAYLOAD_OCTETS_MAX:
+        return None
+    try:
+        return json.loads(octets)
+    except (ValueError, RecursionError):
+        return None
+
+
+class Agent:
+    """Waits at the broker for runs; comes back when the broker does."""
+
+    def __init__(self, broker: Broker, name: str = "") -> None:
+        self._broker = broker
+        self.name = name or f"{socket.gethostname().partition('.')[0]}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._plans: dict[str, tuple[Plan, int]] = {}
+
+    async def run(self) -> None:
+        """Serve runs until cancelled."""
+        from aiomqtt import MqttError  # noqa: PLC0415  # an extra
+
+        while True:
+            try:
+                await self._serve()
+            except (MqttError, OSError):
+                await asyncio.sleep(0.5)
+
+    async def _serve(self) -> None:
+        prefix, topic = self._broker.prefix, f"{self._broker.prefix}/agents/{self.name}"
+        async with self._broker.client(f"agent-{self.name}", will_of(topic, '{"state": "gone"}')) as client:
+            await client.subscribe(f"{prefix}/swarm/+/prepare", qos=1)
+            await client.subscribe(f"{prefix}/swarm/+/go", qos=1)
+            await client.publish(topic, json.dumps({"state": "idle"}), qos=1, retain=True)
+            try:
+                async for message in client.messages:
+                    value = _decoded(message)
+                    if isinstance(value, dict):
+                        await self._hear(client, str(message.topic).rsplit("/", 1)[1], value)
+            except asyncio.CancelledError:
+                async with asyncio.timeout(2):
+                    await client.publish(topic, '{"state": "gone"}', qos=1, retain=True)
+                raise
+
+    async def _hear(self, client: aiomqtt.Client, what: str, value: dict[str, Any]) -> None:
+        if what == "prepare":
+            agents = value.get("agents")
+            if not isinstance(agents, list) or self.name not in agents:
+                return
+            try:
+                plan = Plan(**value["plan"])
+                plan.check()
+            except (TypeError, KeyError, SettingsError) as problem:
+                answer = {"agent": self.name, "problem": str(problem)}
+                await client.publish(f"{self._broker.prefix}/swarm/{value.get('run')}/ready", json.dumps(answer), qos=1)
+                return
+            self._plans = {plan.run: (plan, agents.index(self.name))}
+            answer = {"agent": self.name}
+            await client.publish(f"{self._broker.prefix}/swarm/{plan.run}/ready", json.dumps(answer), qos=1)
+        elif what == "go" and value.get("run") in self._plans:
+            plan, number = self._plans.pop(str(value["run"]))
+            result = await work(plan, number)
+            answer = {"agent": self.name, **result.as_dict()}
+            await client.publish(f"{self._broker.prefix}/swarm/{plan.run}/result", json.dumps(answer), qos=1)
+
+
+# --- the swarm --------------------------------------------------------------------------------------------------------
+
+
+class Swarm:
+    """One run, seen from whoever started it."""
+
+    def __init__(self, broker: Broker, plan: Plan, agents: int, *, gather_seconds_max: float = 30.0) -> None:
+        plan.check()
+        self._broker = broker
+        self.plan = plan
+        self._wanted = agents
+        self._gather_seconds_max = gather_seconds_max
+        self._states: dict[str, str] = {}
+        self._ready: set[str] = set()
+        self._changed = asyncio.Event()
+        self.chosen: list[str] = []
+        self.results: dict[str, Result] = {}
+        self.lost: list[str] = []
+        """Agents that died during the run."""
+
+    async def run(self) -> Result:
+        """Gather agents, start them at one instant, add up. Raises SettingsError when there are not enough."""
+        prefix, run = self._broker.prefix, self.plan.run
+        async with self._broker.client(f"swarm-{run}") as client:
+            for topic in (f"{prefix}/agents/+", f"{prefix}/swarm/{run}/ready", f"{prefix}/swarm/{run}/result"):
+                await client.subscribe(topic, qos=1)
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(self._listen(client))
+                try:
+                    return await self._lead(client)
+                finally:
+                    listening.cancel()
+
+    async def _listen(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            parts, value = str(message.topic).split("/"), _decoded(message)
+            if isinstance(value, dict):
+                self._hear(parts, value)
+                self._changed.set()
+
+    def _hear(self, parts: list[str], value: dict[str, Any]) -> None:
+        if parts[-2] == "agents":
+            self._states[parts[-1]] = str(value.get("state"))
+            if value.get("state") == "gone" and parts[-1] in self.chosen and parts[-1] not in self.results:
+                self.lost.append(parts[-1])
+        elif parts[-1] == "ready" and "problem" not in value:
+            self._ready.add(str(value.get("agent")))
+        elif parts[-1] == "result":
+            try:
+                self.results[str(value["agent"])] = Result.from_dict(value)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                self.lost.append(str(value.get("agent")))
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _idle(self) -> list[str]:
+        return sorted(name for name, state in self._states.items() if state == "idle")
+
+    async def _lead(self, client: aiomqtt.Client) -> Result:
+        topic = f"{self._broker.prefix}/swarm/{self.plan.run}"
+        if not await self._until(lambda: len(self._idle()) >= self._wanted, self._gather_seconds_max):
+            raise SettingsError(
+                f"{len(self._idle())} of {self._wanted} agents are at the broker: start more (`mailjam agent --mqtt …`)"
+            )
+        self.chosen = self._idle()[: self._wanted]
+        order = {"run": self.plan.run, "agents": self.chosen, "plan": asdict(self.plan)}
+        await client.publish(f"{topic}/prepare", json.dumps(order), qos=1)
+        await self._until(lambda: self._ready | set(self.lost) >= set(self.chosen), PREPARE_SECONDS_MAX)
+        if not self._ready:
+            raise SettingsError("no agent took the plan: are they of this version?")
+        self.lost += [name for name in self.chosen if name not in self._ready and name not in self.lost]
+        await client.publish(f"{topic}/go", json.dumps({"run": self.plan.run}), qos=1)
+        seconds = self.plan.seconds + self.plan.hung_seconds + 10
+        await self._until(lambda: set(self.results) | set(self.lost) >= set(self.chosen), seconds)
+        self.lost += [name for name in self.chosen if name not in self.results and name not in self.lost]
+        total = Result()
+        for result in self.results.values():
+            total.merge(result)
+        return total
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def agent_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """`mailjam agent`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser("agent", help="wait at a broker for runs of a swarm")
+    parser.add_argument("--mqtt", required=True, metavar="URL", help="mqtt://HOST:1883/prefix")
+    parser.add_argument("--name", default="", help="name of this agent (host, process and a random part)")
+    parser.set_defaults(run=_run_agent)
+    return parser
+
+
+def _run_agent(arguments: argparse.Namespace) -> int:
+    broker = Broker.parse(arguments.mqtt)
+    broker.check_library()
+    agent = Agent(broker, arguments.name)
+    print(f"agent {agent.name} waits at {broker.host}:{broker.port}/{broker.prefix}", flush=True)
+    asyncio.run(agent.run())
+    return 0
+
+
+def swarm_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """`mailjam swarm`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "swarm", help="start agents at one instant, add up latencies"
+    )
+    add = parser.add_argument
+    add("scenario", choices=sorted(SCENARIOS))
+    add("--mqtt", required=True, metavar="URL", help="mqtt://HOST:1883/prefix")
+    add("--agents", type=int, default=1, help="how many (%(default)s)")
+    add("--target", default="127.0.0.1:1025,1110,1143,1119", help="HOST:SMTP,POP3,IMAP,NNTP (%(default)s)")
+    add("--clients", type=int, default=8, help="of each agent (%(default)s)")
+    add("--seconds", type=float, default=10.0, help="(%(default)s)")
+    add("--seed", type=int, default=1, help="(%(default)s)")
+    add("--login", default="swarm:swarm", metavar="NAME:PASSWORD", help="an account of the target (%(default)s)")
+    parser.set_defaults(run=_run_swarm)
+    return parser
+
+
+def parse_target(text: str) -> tuple[str, dict[str, int]]:
+    """`HOST:SMTP,POP3,IMAP,NNTP`; a port that is left out is not used. Raises SettingsError."""
+    host, _, ports = text.rpartition(":")
+    found = {}
+    for name, port in zip(("smtp", "pop3", "imap", "nntp"), ports.split(","), strict=False):
+        if port:
+            if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+                raise SettingsError(
+                    f"--target {text!r}: write HOST:SMTP,POP3,IMAP,NNTP, as in mail:1025,1110,1143,1119"
+                )
+            found[name] = int(port)
+    return host.strip("[]") or "127.0.0.1", found
+
+
+def _run_swarm(arguments: argparse.Namespace) -> int:
+    host, ports = parse_target(arguments.target)
+    user, _, password = arguments.login.partition(":")
+    plan = Plan(
+        secrets.token_hex(4),
+        arguments.scenario,
+        host,
+        ports,
+        arguments.clients,
+        arguments.seconds,
+        arguments.seed,
+        user=user,
+        password=password,
+    )
+    Broker.check_library()
+    swarm = Swarm(Broker.parse(arguments.mqtt), plan, arguments.agents)
+    try:
+        total = asyncio.run(swarm.run())
+    except BaseExceptionGroup as problems:
+        first = problems.exceptions[0]
+        raise SettingsError(str(first)) from None
+    print("\n".join(total.lines()))
+    if swarm.lost:
+        print(f"died: {', '.join(swarm.lost)}")
+    return 1 if total.hung or swarm.lost else 0
