@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import threading
 from collections import OrderedDict, deque
@@ -73,6 +74,7 @@ class DurableBackend:
         self._lock.acquire()
         connection = None
         try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # mail is for its owner only
             connection = schema.connect(self.path)
             self.migrated = schema.migrate(connection, self.path)
             sync_directory(self._directory)

@@ -467,3 +467,22 @@ async def test_equal_messages_of_two_users_do_not_betray_each_other(start_server
         await client.close()
     [message] = server.store.mailboxes["bob"].inbox.messages
     assert await server.converter.octets(message) == b"Subject: same\r\n\r\nx\r\n"
+
+
+async def test_data_without_line_ends_is_not_kept(start_server):
+    server = await start_server(message_bytes_max=200_000)
+    client = await SmtpClient.connect(server.addresses["smtp"])
+    await client.hello()
+    await client.command("MAIL FROM:<a@b.test>", 250)
+    await client.command("RCPT TO:<alice>", 250)
+    await client.command("DATA", 354)
+    [connection] = server.mail_front_ends["smtp"].connections
+    for _ in range(100):
+        client.write(b"x" * 100_000)
+        await client.writer.drain()
+        await asyncio.sleep(0)
+        assert len(connection.buffer) <= 1_500_000
+    client.write(b"\r\n.\r\n")
+    assert (await client.reply()).startswith(b"552")
+    await client.command("NOOP", 250)
+    await client.close()

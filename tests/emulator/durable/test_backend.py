@@ -144,6 +144,13 @@ async def test_a_directory_that_cannot_be_written(tmp_path):
         opened(tmp_path)
 
 
+async def test_files_are_for_their_owner_only(tmp_path):
+    store = opened(tmp_path)
+    await store.create_mailbox("alice")
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
+    await store.close()
+
+
 async def test_a_name_that_cannot_be_a_directory(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(SettingsError, match="cannot be made"):
