@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from emulator.properties import Lazy, Value
 from emulator.property_tags import (
     PR_BODY,
@@ -29,8 +31,17 @@ NATIVE_PLAIN, NATIVE_RTF, NATIVE_HTML, NATIVE_CLEAR_SIGNED = 1, 2, 3, 4
 
 
 def decoded_body(part: Part) -> bytes:
-    """Octets of a part behind its transfer encoding."""
-    return transfer.decode(part.body, part.encoding)
+    """Octets of a part behind its transfer encoding; as they stand where it is said to be base64 and is none."""
+    body = part.body
+    return body if _is_no_base64(body, part.encoding) else transfer.decode(body, part.encoding)
+
+
+_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n"
+
+
+def _is_no_base64(body: bytes, encoding: str) -> bool:
+    """Whether a text declared as base64 is plainly something else: one octet in twenty is foreign to base64."""
+    return encoding == "base64" and len(body.strip().translate(None, _BASE64)) * 20 > len(body)
 
 
 def line_body(part: Part) -> bytes:
@@ -38,7 +49,7 @@ def line_body(part: Part) -> bytes:
     body = part.body
     if part.encoding not in {"base64", "binary"} and b"\0" not in body:
         body = crlf_octets(body)
-    return transfer.decode(body, part.encoding)
+    return body if _is_no_base64(body, part.encoding) else transfer.decode(body, part.encoding)
 
 
 def part_text(part: Part) -> str:

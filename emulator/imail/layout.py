@@ -114,11 +114,10 @@ def _visit_alternative(part: Part, layout: Layout, *, first: bool, related: bool
     for child in part.children:
         branch = Layout()
         _visit(child, branch, first=first or bool(not inner.bodies), related=False)
-        if child.children:
-            inner.bodies.update(branch.bodies)
-            inner.attachments += branch.attachments
-            continue
-        inner.bodies.update(branch.bodies)
+        for kind, parts in branch.bodies.items():
+            # an empty last part is a stray boundary line, not a better form of the message
+            if kind not in inner.bodies or any(part.size > 4 for part in parts):
+                inner.bodies[kind] = parts
         inner.attachments += branch.attachments
     for kind, parts in inner.bodies.items():
         layout.bodies.setdefault(kind, []).extend(parts)

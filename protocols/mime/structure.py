@@ -147,7 +147,7 @@ class Part:
             else:
                 word = match[1].decode("ascii", "replace").lower()
                 raw = _parameters(value, self.limits.parameters_max)
-                if "=" in word:
+                if word[:1].isalpha() and "=" in word:
                     # "Content-Disposition: filename=x" without the word
                     word, raw = "attachment", join_sections(split_parameters(value, 0, self.limits.parameters_max))
                 self._disposition = (word, raw, decode_parameters(raw))
@@ -307,6 +307,11 @@ class _Parser:
                 if event is not None:
                     header_end = self._before(limit - 1, start)
                 body_start = header_end
+        if limit - body_start <= 4 and not octets[body_start:limit].strip():
+            # nothing behind the header: a line in it that is no field is the body of a sender who forgot the blank line
+            garbage = HeaderBlock(octets, start, header_end).first_garbage()
+            if garbage >= start and not octets.startswith((b"From ", b">From "), garbage):
+                header_end = body_start = garbage
         part = Part(octets, start, header_end, body_start, self._limits)
         value = part.headers.get(b"content-type")
         found = None if value is None else _media_type(value)

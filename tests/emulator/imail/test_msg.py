@@ -34,7 +34,8 @@ DERIVED = {PR_BODY, PR_HTML, PR_INTERNET_CPID, PR_NATIVE_BODY_INFO, PR_RTF_IN_SY
 
 def same(one: PropertyMessage, other: PropertyMessage) -> None:
     before, after = one.properties.as_dict(), other.properties.as_dict()
-    assert {key: after.get(key) for key in before} == before
+    kept = set(before) - DERIVED
+    assert {key: after.get(key) for key in kept} == {key: before[key] for key in kept}
     assert not set(after) - set(before) - DERIVED
     assert list(one.recipients) == list(other.recipients)
     for left, right in zip(one.attachments, other.attachments, strict=True):

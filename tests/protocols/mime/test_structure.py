@@ -193,6 +193,20 @@ one
     assert root.body.startswith(b"This is")
 
 
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        ("A: b\nno field here\n", "no field here\n"),
+        ("A: b\nno field here\n\n", "no field here\n\n"),
+        ("A: b\nno field here\n\nbody\n", "body\n"),
+        ("no field here", "no field here"),
+        ("From x\nA: b\n", ""),
+    ],
+)
+def test_a_forgotten_blank_line(text: str, body: str) -> None:
+    assert parse(crlf(text)).body == crlf(body)
+
+
 def test_digest_children_are_messages() -> None:
     octets = crlf("""Content-Type: multipart/digest; boundary=a
 
