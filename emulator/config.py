@@ -6,6 +6,7 @@ A flag `--smtp-port` of the command line, the variable `MAILJAM_SMTP_PORT` and t
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from protocols.settings import FrontEndSettings, Limits
+from protocols.wildmat import Wildmat, WildmatError
 
 from .builds import DEFAULT_BUILD, Build, find_build
 from .scheduling import Preemption
@@ -28,6 +30,36 @@ class Account:
 
     name: str
     password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Newsfeed:
+    """Another news server with which articles are exchanged."""
+
+    pulls: bool
+    """Whether articles are fetched from there (NEWNEWS); otherwise they are offered to it (streaming, IHAVE)."""
+    host: str
+    port: int = 119
+    groups: str = "*"
+    """Wildmat of the newsgroups."""
+    tls: bool = False
+    """TLS from the first octet."""
+    user: str = ""
+    password: str = ""
+    identity: str = ""
+    """The peer's name in Path fields, where that is not its host name: what has been there is not offered."""
+    interval_seconds: float = 300.0
+    """From one round to the next; a push feed also starts one when an article comes in."""
+
+    @property
+    def name(self) -> str:
+        """As in `parse_newsfeed`."""
+        return f"{'pull' if self.pulls else 'push'}:{self.host}:{self.port}/{self.groups}"
+
+    @property
+    def peer_identity(self) -> str:
+        """The peer's name in Path fields."""
+        return self.identity or self.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +84,17 @@ class Settings:
     accounts: tuple[Account, ...] = ()
     groups: tuple[str, ...] = ()
     """Newsgroups made at start."""
+    newsfeeds: tuple[Newsfeed, ...] = ()
+    """Other news servers with which articles are exchanged."""
+    newsfeed_seconds_max: float = 60.0
+    """How long another news server may take for one reply."""
+    newsfeed_retry_seconds_min: float = 10.0
+    """Pause after a round that failed; it doubles with each."""
+    newsfeed_retry_seconds_max: float = 900.0
+    article_expire_seconds: float = 0.0
+    """Articles are removed from newsgroups when they are so old; 0: never (their Expires field apart)."""
+    article_expire_interval_seconds: float = 3600.0
+    """From one expiry to the next."""
     load: tuple[Path, ...] = ()
     """Folders of .eml files put into mailboxes at start."""
     data: Path | None = None
@@ -60,6 +103,8 @@ class Settings:
     """Whether only configured accounts exist: no mailbox is made on delivery or at login."""
     domains: tuple[str, ...] = ()
     """Domains that are ours; empty: all of them."""
+    proxy_protocol: bool = False
+    """Whether every connection begins with a PROXY header (v1 or v2); for the ports without implicit TLS."""
     handler: str = ""
     """`package.module:Class` of an aiosmtpd handler that takes SMTP's messages; empty: they are delivered."""
     smarthost: str = ""
@@ -150,6 +195,19 @@ def parse_account(text: str) -> Account:
     if any(ord(character) < 32 for character in text):
         raise SettingsError("--user: control characters are not allowed in names and passwords")
     return Account(name, password)
+
+
+def parse_newsfeed(text: str) -> Newsfeed:
+    """`push:HOST[:PORT][/WILDMAT]` or `pull:…`, IPv6 addresses in brackets. Raises SettingsError."""
+    found = re.fullmatch(r"(push|pull):(\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s]+)(?::([0-9]{1,5}))?(?:/(\S+))?", text)
+    if found is None or not 0 < int(found[3] or 119) < 65536:
+        raise SettingsError(f"--newsfeed {text!r}: write push:HOST:PORT/GROUPS or pull:HOST:PORT/GROUPS")
+    groups = found[4] or "*"
+    try:
+        Wildmat(groups)
+    except WildmatError as error:
+        raise SettingsError(f"--newsfeed {text!r}: {groups!r} is no wildmat: {error}") from None
+    return Newsfeed(found[1] == "pull", found[2].strip("[]"), int(found[3] or 119), groups)
 
 
 def limits_with(settings: Settings, **changes: Any) -> Settings:
