@@ -92,7 +92,7 @@ class Settings:
     """Pause after a round that failed; it doubles with each."""
     newsfeed_retry_seconds_max: float = 900.0
     article_expire_seconds: float = 0.0
-    """Articles are removed from newsgroups when they are so old; 0: never (their Expires field apart)."""
+    """Articles are removed when they are so old, or when their Expires field says so; 0: none is, whatever it says."""
     article_expire_interval_seconds: float = 3600.0
     """From one expiry to the next."""
     load: tuple[Path, ...] = ()
