@@ -1,6 +1,7 @@
 # mailjam: `make demo` and `make test` work on a fresh machine with Python 3.11 or later.
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?= dev
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHONASYNCIODEBUG ?= 0
@@ -46,7 +47,7 @@ $(VENV)/.runtime: pyproject.toml | $(BIN)/python
 
 $(VENV)/.development: pyproject.toml | $(BIN)/python
 	@echo "setting up $(VENV) for tests…"
-	@$(PIP) install -e '.[dev]'
+	@$(PIP) install -e '.[$(EXTRAS)]'
 	@touch $@ $(VENV)/.runtime
 
 clean:
