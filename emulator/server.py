@@ -31,6 +31,7 @@ from .events import Bus, ServiceFailed
 from .logons import Logons
 from .mts import MessageTransferStub
 from .outbound import InternetMail, OutboundMail
+from .proxied import proxied
 from .queues import InboundMail, NotificationThread
 from .scheduling import AsyncioClock, AsyncioScheduler
 from .sections import Sections
@@ -293,15 +294,18 @@ class Server:
     # --- listening ----------------------------------------------------------------------------------------------------
 
     async def _listen(
-        self, service: str, name: str, factory: Callable[[], asyncio.BaseProtocol], port: int, *, tls: bool = False
+        self, service: str, name: str, factory: Callable[[], Connection], port: int, *, tls: bool = False
     ) -> None:
         host = self.settings.host
+        made: Callable[[], asyncio.BaseProtocol] = factory
+        if self.settings.proxy_protocol and not tls:
+            made = proxied(factory)
         if name in self.addresses:  # continue after a pause, or a second start: the port that clients know
             port = self.addresses[name][1]
         loop = asyncio.get_running_loop()
         try:
             listener = await loop.create_server(
-                factory, host, port, ssl=self.tls_context if tls else None, backlog=LISTEN_BACKLOG
+                made, host, port, ssl=self.tls_context if tls else None, backlog=LISTEN_BACKLOG
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:

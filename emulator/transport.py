@@ -97,6 +97,8 @@ class Connection(asyncio.Protocol):
         self._tls_context = tls_context
         self._made = made
         self._lost_callback = lost
+        self.proxied_peer: tuple[str, int] | None = None
+        """For whom a proxy speaks (emulator.proxied)."""
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._fresh = False
@@ -118,7 +120,7 @@ class Connection(asyncio.Protocol):
         if self._starting_tls:
             return
         transport.set_write_buffer_limits(high=self._settings.send_buffer_bytes_max)
-        peer = transport.get_extra_info("peername")
+        peer = self.proxied_peer or transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.peer_address = str(peer[0])
             self.peer = f"[{peer[0]}]:{peer[1]}" if ":" in self.peer_address else f"{peer[0]}:{peer[1]}"

@@ -1,0 +1,58 @@
+"""Connections through a load balancer, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Any
+
+import pytest
+
+from emulator import proxied
+from emulator.server import Server
+from protocols.ports import SessionOpened
+from protocols.proxy import SIGNATURE
+
+V1 = b"PROXY TCP4 192.0.2.7 192.0.2.8 4711 25\r\n"
+V2 = (
+    SIGNATURE + struct.pack("!BBH", 0x21, 0x11, 12) + bytes([192, 0, 2, 7, 192, 0, 2, 8]) + struct.pack("!HH", 4711, 25)
+)
+
+
+@pytest.fixture
+async def server(start_server: Any) -> Server:
+    started: Server = await start_server(proxy_protocol=True)
+    return started
+
+
+@pytest.mark.parametrize("header", [V1, V2], ids=["v1", "v2"])
+@pytest.mark.parametrize("name", ["smtp", "pop3", "imap", "nntp"])
+async def test_the_peer_is_the_one_behind_the_proxy(server: Server, header: bytes, name: str) -> None:
+    opened: list[str] = []
+    server.bus.on(SessionOpened, lambda event: opened.append(event.peer))
+    reader, writer = await asyncio.open_connection(*server.addresses[name])
+    for octet in range(len(header)):
+        writer.write(header[octet : octet + 1])
+        await writer.drain()
+    async with asyncio.timeout(10):
+        assert await reader.readline()
+    assert opened == ["192.0.2.7:4711"]
+    writer.close()
+
+
+async def test_who_is_no_proxy_is_cut_off(server: Server) -> None:
+    reader, writer = await asyncio.open_connection(*server.addresses["imap"])
+    writer.write(b"a LOGIN alice secret\r\n")
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionError):
+            raise ConnectionResetError if await reader.read() == b"" else AssertionError
+    writer.close()
+
+
+async def test_a_proxy_that_says_nothing_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxied, "HEADER_SECONDS_MAX", 0.02)
+    reader, writer = await asyncio.open_connection(*server.addresses["imap"])
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionError):
+            raise ConnectionResetError if await reader.read() == b"" else AssertionError
+    writer.close()
