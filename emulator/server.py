@@ -30,6 +30,7 @@ from .durable import open_store
 from .events import Bus, ServiceFailed
 from .logons import Logons
 from .mts import MessageTransferStub
+from .news import InternetNews
 from .outbound import InternetMail, OutboundMail
 from .proxied import proxied
 from .queues import InboundMail, NotificationThread
@@ -154,6 +155,8 @@ class Server:
 
     async def _start_store(self) -> None:
         self.notification.start()
+        self.news = InternetNews(self.settings, self.scheduler, self.services, self.store, self.bus)
+        self.news.start()
         settings = self.settings
         sessions: dict[str, tuple[Callable[..., Session[Any]], int | None, int | None]] = {
             "pop3": (Pop3Session, settings.pop3_port, settings.pop3s_port),
@@ -185,6 +188,7 @@ class Server:
         await self._close_listeners(IS)
         await asyncio.gather(*(front_end.stop() for front_end in self.front_ends.values()))
         self.front_ends.clear()
+        await self.news.stop()
         self.notification.queue.close()
         self.mts.close()
         await self.store.flush()
