@@ -1,0 +1,224 @@
+"""Fuzz targets: a whole session of each front-end over a connection in memory, and the conversion both ways.
+
+A target raises when there is a defect: an exception that reaches the top of a session, a buffer beyond its bound,
+octets that do not come out as they went in. `fuzz.py` drives them with atheris; `test_targets.py` runs seeds and regressions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from emulator import imail
+from emulator.config import Settings, limits_with, parse_account
+from emulator.properties import PropertyMessage
+from emulator.scheduling import Preemption
+from emulator.server import Server
+from emulator.smtp import smtp_session
+from protocols.imap.session import ImapSession
+from protocols.nntp import NntpSession
+from protocols.pop3 import Pop3Session
+from protocols.ports import Target
+from protocols.reader import Buffer
+
+MESSAGE = (
+    b"From: Bob <bob@b.test>\r\nTo: alice@c.test\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n"
+    b"Message-ID: <1@b.test>\r\nNewsgroups: misc.test\r\nDate: Tue, 01 Jun 2010 10:00:00 +0200\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
+    b"--x\r\nContent-Type: text/plain\r\n\r\n.dot\r\n--x\r\nContent-Type: message/rfc822\r\n\r\n"
+    b"Subject: in\r\n\r\nbody\r\n--x--\r\n"
+)
+LOGINS = {
+    "imap": b"z0 LOGIN alice secret\r\nz1 SELECT INBOX\r\n",
+    "pop3": b"USER alice\r\nPASS secret\r\n",
+    "nntp": b"GROUP misc.test\r\n",
+    "smtp": b"EHLO fuzz.test\r\n",
+}
+BUFFER_OCTETS_MAX = 1 << 20
+
+
+class MemoryConnection:
+    """Hands a session the octets of one input, in pieces, and checks that no more of them are kept than may be."""
+
+    tls = tls_available = compressed = False
+    peer = "127.0.0.1:9"
+    peer_address = "127.0.0.1"
+    plug = None
+    octets_received = 0
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self.buffer = Buffer()
+        self.pieces = deque(pieces)
+        self.octets_written = 0
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        for piece in pieces:
+            assert isinstance(piece, bytes | bytearray | memoryview)
+            self.octets_written += len(piece)
+
+    async def drain(self) -> None:
+        assert len(self.buffer) <= BUFFER_OCTETS_MAX
+
+    async def more(self, seconds_max: float | None) -> bool:
+        if not self.pieces:
+            return False
+        self.buffer.feed(self.pieces.popleft())
+        return True
+
+    def channel_binding(self, kind: str) -> bytes | None:
+        return None
+
+    def poke(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    abort = close
+
+
+class World:
+    """One server without listeners, which all inputs of a process share; mailboxes are made anew now and then."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        settings = Settings(
+            smtp_port=None,
+            pop3_port=None,
+            imap_port=None,
+            nntp_port=None,
+            accounts=(parse_account("alice:secret"),),
+            groups=("misc.test",),
+            preemption=Preemption(one_in=0),
+        )
+        self.settings = limits_with(settings, message_bytes_max=100_000)
+        self.inputs = 0
+        self.server: Server | None = None
+
+    def run(self, coroutine: Any) -> Any:
+        return self.loop.run_until_complete(asyncio.wait_for(coroutine, 20))
+
+    async def _fresh(self) -> Server:
+        if self.server is not None:
+            await self.server.kill()
+        self.server = Server(self.settings)
+        await self.server.start()
+        targets = [
+            Target(self.server.store.mailboxes["alice"].inbox),
+            Target(self.server.store.newsgroups["misc.test"]),
+        ]
+        await self.server.converter.put(MESSAGE, targets)
+        return self.server
+
+    async def session(self, protocol: str, data: bytes) -> None:
+        """Drive one session with one input."""
+        if self.server is None or self.inputs % 200 == 0:
+            await self._fresh()
+        self.inputs += 1
+        server = self.server
+        assert server is not None
+        step = 1 + data[0] if data else 1
+        body = data[1:]
+        if data and data[0] % 2:
+            body = LOGINS[protocol] + body
+        pieces = [body] if step > 200 else [body[start : start + step] for start in range(0, len(body), step)]
+        connection: Any = MemoryConnection(pieces)
+        await self._make(protocol, server, connection).run()
+        if server.scheduler.failures:
+            raise server.scheduler.failures[0][1]
+
+    @staticmethod
+    def _make(protocol: str, server: Server, connection: Any) -> Any:
+        if protocol == "smtp":
+            return smtp_session(server.services)(connection)
+        session_class = {"imap": ImapSession, "pop3": Pop3Session, "nntp": NntpSession}[protocol]
+        return session_class(connection, server.services)
+
+    def close(self) -> None:
+        if self.server is not None:
+            self.loop.run_until_complete(self.server.kill())
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+
+
+_world: World | None = None
+
+
+def world() -> World:
+    global _world  # noqa: PLW0603 - one server for all inputs of a process
+    if _world is None:
+        _world = World()
+    return _world
+
+
+def fuzz_smtp(data: bytes) -> None:
+    world().run(world().session("smtp", data))
+
+
+def fuzz_pop3(data: bytes) -> None:
+    world().run(world().session("pop3", data))
+
+
+def fuzz_imap(data: bytes) -> None:
+    world().run(world().session("imap", data))
+
+
+def fuzz_nntp(data: bytes) -> None:
+    world().run(world().session("nntp", data))
+
+
+def fuzz_conversion(data: bytes) -> None:
+    """MIME → property message → MIME is the identity; through bytes too; regeneration gives something that parses."""
+    message = imail.inbound(data)
+    assert imail.outbound(message) == data
+    for _ in message.structure.walk():
+        pass
+    packed = PropertyMessage.from_bytes(message.to_bytes())
+    assert imail.outbound(packed) == data
+    packed.forget_original()
+    again = imail.outbound(packed)
+    imail.inbound(again)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "smtp": fuzz_smtp,
+    "pop3": fuzz_pop3,
+    "imap": fuzz_imap,
+    "nntp": fuzz_nntp,
+    "conversion": fuzz_conversion,
+}
+
+SEEDS: dict[str, list[bytes]] = {
+    "smtp": [
+        b"\xfeEHLO a\r\nMAIL FROM:<a@b.test> SIZE=10 BODY=8BITMIME\r\n"
+        b"RCPT TO:<alice> NOTIFY=NEVER\r\nDATA\r\nSubject: x\r\n\r\n"
+        b"..x\r\n.\r\nRSET\r\nVRFY alice\r\nHELP\r\nNOOP\r\nQUIT\r\n",
+        b"\x03EHLO a\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nBDAT 5 LAST\r\nhello",
+        b"\xffAUTH LOGIN\r\nYWxpY2U=\r\nc2VjcmV0\r\nMAIL FROM:<>\r\nETRN x\r\n",
+    ],
+    "pop3": [
+        b"\xffSTAT\r\nLIST\r\nUIDL\r\nRETR 1\r\nTOP 1 3\r\nDELE 1\r\nRSET\r\nNOOP\r\nQUIT\r\n",
+        b"\x02CAPA\r\nAUTH PLAIN\r\nAGFsaWNlAHNlY3JldA==\r\nAPOP alice 0123\r\nSTLS\r\nUTF8\r\nLANG\r\n",
+    ],
+    "imap": [
+        b"\xffa FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE BODY[1]<0.5> BODY.PEEK[HEADER.FIELDS (SUBJECT)])\r\n"
+        b"b SEARCH OR SUBJECT {3+}\r\nabc (NOT SEEN SINCE 1-Jan-2010)\r\nc STORE 1 +FLAGS.SILENT (\\Seen $x)\r\n"
+        b'd COPY 1 Sent\r\ne EXPUNGE\r\nf LIST "" "%"\r\ng APPEND INBOX (\\Seen) {5+}\r\nhello\r\n'
+        b"h IDLE\r\nDONE\r\nz LOGOUT\r\n",
+        b"\x05a THREAD REFERENCES UTF-8 ALL\r\nb SORT (REVERSE DATE) UTF-8 ALL\r\n"
+        b"c GETMETADATA INBOX /shared/comment\r\n",
+        b"\x02a AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\nb SELECT INBOX (CONDSTORE)\r\n"
+        b"c ENABLE QRESYNC\r\nd NAMESPACE\r\n",
+    ],
+    "nntp": [
+        b"\xffARTICLE 1\r\nHEAD\r\nOVER 1-\r\nXHDR Subject 1-5\r\nLISTGROUP\r\nNEXT\r\nLAST\r\n"
+        b"LIST ACTIVE *.t?[a-z]\r\n"
+        b"NEWNEWS misc.* 20000101 000000 GMT\r\nDATE\r\nHELP\r\nCAPABILITIES\r\nQUIT\r\n",
+        b"\xfePOST\r\n"
+        + MESSAGE.replace(b"\r\n.dot", b"\r\n..dot")
+        + b".\r\nIHAVE <2@b.test>\r\nSubject: x\r\n\r\n.\r\n",
+    ],
+    "conversion": [MESSAGE, b"", b"\r\n", b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n--a--"],
+}
