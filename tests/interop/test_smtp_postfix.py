@@ -1,9 +1,16 @@
-"""Postfix as a sender into mailjam, and as its smart host; its own replies to the SMTP cases for calibration."""
+"""Postfix as a sender into mailjam, and as its smart host; its own replies to the SMTP cases for calibration.
+
+Where Postfix's reply codes differ from those of the cases is a table, `smtp_postfix_differences.json`;
+`MAILJAM_CALIBRATE=1` writes it anew.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import codecs
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +23,7 @@ import pytest
 
 from emulator.events import MessageDelivered, MessageRelayed
 from emulator.server import Server
+from harness.dialogue import Case, read_cases
 
 pytestmark = pytest.mark.interop
 
@@ -159,3 +167,70 @@ async def test_postfix_is_the_smart_host(postfix_folder: Path, start_server: Any
         assert b"Status: 5.7.1" in report
         await asyncio.wait_for(relayed.wait(), 10)
         assert not near.outbound.entries
+
+
+DIFFERENCES = Path(__file__).with_name("smtp_postfix_differences.json")
+CASES = [
+    case
+    for case in read_cases(Path(__file__).parent.parent / "dialogues" / "smtp")
+    if case.needs == [("smtp", "")] and all(step.connection == 1 for step in case.steps)
+]
+
+
+def expected_codes(case: Case) -> list[list[str]]:
+    """The codes that the case expects behind each thing the client says, the greeting first."""
+    groups: list[list[str]] = [[]]
+    for step in case.steps:
+        if step.side == "C":
+            groups.append([])
+        elif step.kind in ":~*" and not re.match(r"\d{3}-", step.text):
+            groups[-1].append(step.text[:3])
+    return groups
+
+
+async def codes_of(case: Case, port: int) -> list[list[str]]:
+    """The codes that come back for what the client of the case says."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    groups: list[list[str]] = []
+    said = [None, *(step for step in case.steps if step.side == "C")]
+    try:
+        for step, wanted in zip(said, expected_codes(case), strict=True):
+            if step is not None:
+                octets = (
+                    codecs.escape_decode(step.text.encode())[0] if step.kind == "<" else step.text.encode() + b"\r\n"
+                )
+                assert isinstance(octets, bytes)
+                writer.write(octets)
+            got = []
+            for _ in wanted:
+                try:
+                    async with asyncio.timeout(1):
+                        while (line := await reader.readline())[3:4] == b"-":
+                            pass
+                except TimeoutError:
+                    line = b"nothing"
+                got.append(line[:3].decode("latin-1") or "end")
+            groups.append(got)
+            if got and got[-1] in ("end", "not"):
+                break
+    except ConnectionError:
+        groups.append(["end"])
+    writer.close()
+    return groups
+
+
+@pytest.mark.timeout(240)
+async def test_calibration(postfix_folder: Path) -> None:
+    assert len(CASES) > 100
+    found: dict[str, dict[str, str]] = {}
+    with Postfix(postfix_folder, smtpd_error_sleep_time="0", smtpd_client_restrictions="permit") as postfix:
+        for case in CASES:
+            ours, theirs = expected_codes(case), await codes_of(case, postfix.port)
+            if ours != theirs:
+                flat = [" ".join(code for group in groups for code in group) for groups in (ours, theirs)]
+                if flat[0] != flat[1]:
+                    found[case.title] = {"mailjam": flat[0], "postfix": flat[1]}
+    if os.environ.get("MAILJAM_CALIBRATE"):
+        DIFFERENCES.write_text(json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
+    known = json.loads(DIFFERENCES.read_text("utf-8"))
+    assert set(found) <= set(known), {title: found[title] for title in set(found) - set(known)}
