@@ -22,6 +22,10 @@ class Waiter(Protocol):
     """A one-shot event: `await` it until `wake` was called (before or after)."""
 
     def wake(self) -> None: ...
+    def fail(self, error: Exception) -> None:
+        """End the wait with an error."""
+        ...
+
     def __await__(self) -> Generator[Any, Any, None]: ...
 
 
@@ -86,6 +90,10 @@ class _AsyncioWaiter:
     def wake(self) -> None:
         if not self._future.done():
             self._future.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        if not self._future.done():
+            self._future.set_exception(error)
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self._future.__await__()

@@ -119,6 +119,17 @@ class CriticalSection:
             self._grant(actor)
             waiter.wake()
 
+    def refuse(self, actor: Actor, error: Exception) -> bool:
+        """End an actor's wait with an error; False where it does not wait here.
+
+        No part of the emulated system does this. It is how the laboratory ends a jam without ending the process.
+        """
+        for waiting, waiter in self._waiters:
+            if waiting is actor:
+                waiter.fail(error)
+                return True
+        return False
+
     def _grant(self, actor: Actor) -> None:
         self.owner = actor
         self.depth = 1

@@ -1,12 +1,13 @@
 """A server and the clients of a scenario on real sockets, on which schedules are run one after another.
 
-Connections are kept from one schedule to the next; after a jam the sessions in it are ended, which frees the sections,
-and connected again. Where a jam has no session in it, the server is replaced.
+Server and connections are kept from one schedule to the next: a jam is ended by having one of those who wait give up,
+which answers its client with an error. Where that does not free the sections, the server is replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -29,9 +30,11 @@ from harness.participants import (
 from harness.scenario import Scenario
 from harness.wire import DONE, INCONCLUSIVE, JAM, Controller, Follow, Picker, Role, WireOutcome
 from protocols.actor import Actor
-from protocols.ports import Target
+from protocols.ports import Rejected, Target
 
 UNJAM_SECONDS_MAX = 5.0
+VICTIMS = {"pop3": 0, "imap": 0, "nntp": 0, "report": 1, "gateway": 2, "inbound": 3}
+"""Whose wait is ended first after a jam: a session only answers with an error."""
 WIRE_KINDS = frozenset(KINDS) - {"put", "get"}
 
 
@@ -44,7 +47,6 @@ class Driver:
         self.number = index + 1
         self.kind = kind
         self.client: Client | None = None
-        self.session_task: asyncio.Task[Any] | None = None
 
     async def prepare(self) -> None:
         """Connect and log in, if that is not done already."""
@@ -63,16 +65,6 @@ class Driver:
             self.client.writer.transport.abort()
             self.client = None
 
-    async def end_session(self) -> bool:
-        """End the participant's session on the server, wherever it stands; False when it has none."""
-        task, self.session_task = self.session_task, None
-        await self.close()
-        if task is None:
-            return False
-        task.cancel()
-        await asyncio.wait([task], timeout=UNJAM_SECONDS_MAX)
-        return True
-
     async def _connect(self, client_class: type[Any], protocol: str) -> Any:
         server = self.bench.server
         client = self.client = await client_class.connect(server.addresses[protocol])
@@ -80,7 +72,6 @@ class Driver:
         for connection in server.front_ends[protocol].connections:
             if connection.peer == f"{host}:{port}":
                 assert connection.session is not None
-                self.session_task = connection.task
                 self.bench.actors[connection.session.actor] = self.index
                 return client
         raise ConnectionError(f"the server does not know the {protocol} connection from port {port}")
@@ -152,8 +143,14 @@ class SmtpDriver(Driver):
     async def request(self) -> None:
         assert isinstance(self.client, SmtpClient)
         delivered = self.bench.expect_delivery(self.index)
-        recipient = f"{user_of(self.number)}@example.com"
-        await self.client.send(f"{self.index}@sender.example", [recipient], self.octets())
+        commands = (
+            f"MAIL FROM:<{self.index}@sender.example>\r\nRCPT TO:<{user_of(self.number)}@example.com>\r\nDATA\r\n"
+        )
+        self.client.write(commands.encode())  # RFC 2920
+        for expected in (250, 250, 354):
+            await self.client.reply(expected)
+        self.client.write(self.octets() + b".\r\n")
+        await self.client.reply(250)
         await delivered
 
 
@@ -194,8 +191,9 @@ class ReportDriver(Driver):
         actor = Actor("report")
         self.bench.actors[actor] = self.index
         octets = self.bench.fresh(report_message(self.number))
-        task = self.session_task = server.scheduler.spawn(actor, self._report(octets, mailbox))
-        await asyncio.wait([task])
+        task = server.scheduler.spawn(actor, self._report(octets, mailbox))
+        with contextlib.suppress(Rejected):
+            await task
 
     async def _report(self, octets: bytes, mailbox: Any) -> None:
         await self.bench.server.converter.report(lambda: octets, [Target(mailbox.inbox)])
@@ -275,7 +273,6 @@ class Bench:
                 role.task.cancel()
         for driver in self.drivers:
             await driver.close()
-            driver.session_task = None
         await self.server.kill()
 
     async def __aenter__(self) -> Self:
@@ -323,13 +320,23 @@ class Bench:
         return point.name if point is not None else "no point"
 
     async def _clean_up(self, outcome: WireOutcome) -> None:
-        if outcome.kind == JAM:
-            ended = [await driver.end_session() for driver in self.drivers]
-            if not any(ended) or not await self._all_served():
+        if outcome.kind == JAM and self._break_cycles():
+            if not await self._all_served():
                 await self._replace()
             return
         if outcome.kind != DONE or not await self._all_served():
             await self._replace()
+
+    def _break_cycles(self) -> bool:
+        """Have one actor of the jam give up its wait: it answers its client with an error, and the others go on.
+
+        False where there is no cycle to break.
+        """
+        cycles = self.server.sections.cycles()
+        for cycle in cycles:
+            victim = min(cycle, key=lambda wait: VICTIMS.get(wait.waiter.kind, 9))
+            victim.section.refuse(victim.waiter, Rejected("the schedule is over"))
+        return bool(cycles)
 
     async def _all_served(self) -> bool:
         tasks = [role.task for role in self.roles if role.task is not None]

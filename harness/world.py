@@ -88,6 +88,16 @@ PASSED = _Passed()
 PAUSE = PointOp(Point("pause"), None, None)
 
 
+class _Waiter(Waiter):
+    """The engine's one-shot event with the emulator's words."""
+
+    __slots__ = ()
+
+    def fail(self, error: Exception) -> None:
+        """End the wait with an error."""
+        self.wake(error)
+
+
 class ExploredScheduler:
     """`emulator.scheduling.Scheduler` for the engine: points and waits are operations."""
 
@@ -95,10 +105,10 @@ class ExploredScheduler:
         self.sections: Sections | None = None
         self._acquires: dict[tuple[str, str], PointOp] = {}
 
-    def waiter(self) -> Waiter:
+    def waiter(self) -> _Waiter:
         """A wait for somebody's `wake`; who queues behind whom is shared state."""
         touch("waiters", WRITE)
-        return Waiter()
+        return _Waiter()
 
     def reach(self, point: Point) -> Awaitable[None]:
         """The operation for a point.
