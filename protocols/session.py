@@ -283,6 +283,10 @@ class Session(Generic[S]):
             self.send(self.bad_syntax(command, problem))
             self.count_bad_command()
             return
+        except PortError as error:
+            # what the arguments ask for is understood, and refused
+            self.send(self.failure(command, error))
+            return
         self.bad_commands = 0
         self.actor.doing = command.verb
         monitor = self.services.monitor

@@ -77,7 +77,7 @@ def find_part(root: Part, path: tuple[int, ...]) -> Part | None:
             if number > len(scope.children):
                 return None
             part = scope.children[number - 1]
-        elif number == 1:
+        elif number == 1 and scope.type != "multipart":
             part = scope
         else:
             return None
