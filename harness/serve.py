@@ -22,9 +22,11 @@ from emulator.service import State
 from protocols.ports import SessionClosed
 from protocols.settings import FrontEndSettings, Limits
 
+from .disturbances import Disturbances
 from .jam import ARTICLES, arm
 from .ps import control_socket
 from .stacks import await_stack
+from .testing.clock import AdvancingClock
 from .watcher import Watcher
 
 HUNG_AFTER_SECONDS = 3.0
@@ -80,6 +82,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--require-login", action="store_true", help="SMTP mail and NNTP reading need a login")
     add("--message-bytes-max", type=int, default=Limits().message_bytes_max, help="(%(default)s)")
     add("--quiet", action="store_true", help="no line for each session")
+    add("--mqtt", default="", metavar="URL", help="publish events and states to mqtt://HOST:1883/prefix")
+    add("--faults", type=Path, metavar="FILE", help="arm the faults of a TOML script at start")
     add("--jam", metavar="SCENARIO", choices=list(ARTICLES), help="go into this jam by itself, as in --jam q279798")
     add("--after", type=int, default=0, metavar="N", help="with --jam: after N delivered messages (%(default)s)")
     parser.set_defaults(run=run)
@@ -138,11 +142,21 @@ def run(arguments: argparse.Namespace) -> int:
         eml_files(directory)
     if arguments.jam:  # the build may lack the defect: whoever asks for the jam shall have it
         settings = replace(settings, defects=settings.defects | {ARTICLES[arguments.jam].defect})
-    return asyncio.run(_serve(settings, quiet=arguments.quiet, jam=arguments.jam, after=arguments.after))
+    disturb = Disturbances(arguments.mqtt, arguments.faults)
+    return asyncio.run(
+        _serve(settings, quiet=arguments.quiet, jam=arguments.jam, after=arguments.after, disturb=disturb)
+    )
 
 
-async def _serve(settings: Settings, *, quiet: bool, jam: str | None = None, after: int = 0) -> int:
-    server = Server(settings)
+async def _serve(
+    settings: Settings,
+    *,
+    quiet: bool,
+    jam: str | None = None,
+    after: int = 0,
+    disturb: Disturbances | None = None,
+) -> int:
+    server = Server(settings, clock=AdvancingClock())
     if not quiet:
         server.bus.on(SessionClosed, _log_session)
     asked = asyncio.Queue[int]()
@@ -157,6 +171,8 @@ async def _serve(settings: Settings, *, quiet: bool, jam: str | None = None, aft
     for directory in settings.load:
         count = await load(server, directory)
         print(f"loaded {count} messages from {directory}")
+    if disturb is not None:
+        disturb.start(server)
     print("\n".join(banner(server)), flush=True)
     if jam:
         trap = arm(server, jam, after)

@@ -73,7 +73,9 @@ def create_app(server: Server, *, token: str | None = None, hosts: tuple[str, ..
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     handlers: dict[Any, Any] = {404: not_found, 405: not_found, Exception: failed}
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), hosts=hosts, token=token)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return Guard(app, hosts=hosts, token=token)
 
 
 class _Uvicorn(uvicorn.Server):

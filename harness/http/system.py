@@ -117,7 +117,15 @@ async def delete_group(workbench: Workbench, request: Request) -> Any:
 
 @endpoints.add("GET", "/api/jam")
 async def show_jam(workbench: Workbench, request: Request) -> Any:
-    """Sections with owners and waiters, the wait-for graph and its cycles, queues, services."""
+    """Why the system is jammed: who holds what, who waits where, what still works, what would free it."""
+    from harness.explain import snapshot  # noqa: PLC0415  # it brings the explorer along
+
+    return snapshot(workbench.server)
+
+
+@endpoints.add("GET", "/api/state")
+async def state(workbench: Workbench, request: Request) -> Any:
+    """Sections with owners and waiters, waits and cycles, queues, services: what the event stream sends."""
     return jam(workbench.server)
 
 
@@ -136,14 +144,6 @@ async def release_jam(workbench: Workbench, request: Request) -> Any:
     """End a jam made here, let go whom gates and faults hold, bring the build back."""
     await workbench.jamming.release()
     return jam(workbench.server)
-
-
-@endpoints.add("GET", "/api/explain")
-async def explain(workbench: Workbench, request: Request) -> Any:
-    """Why the system is jammed, in words: who stands where, what still works, what would free it."""
-    from harness.explain import snapshot  # noqa: PLC0415  # it brings the explorer along
-
-    return snapshot(workbench.server)
 
 
 @endpoints.add("GET", "/api/sections")

@@ -19,6 +19,7 @@ _BLOCKS = frozenset({
 })  # fmt: skip
 _SILENT = frozenset({"script", "style", "head", "template", "noscript"})
 _LINK_ATTRIBUTES = {"a": "href", "area": "href", "form": "action"}
+_SENTENCE_END = re.compile(r"[.!?]\s")
 NEAR_CHARACTERS = 80
 """How far from a word like `code` a one-time code may stand."""
 
@@ -82,6 +83,11 @@ def links_in(html: str, text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _distance(between: str) -> int:
+    """How far a word is from a code; another sentence is farther."""
+    return len(between) + 60 * len(_SENTENCE_END.findall(between))
+
+
 def one_time_codes(text: str) -> list[str]:
     """What may be a one-time code, the likeliest first: near a word like `code` or `PIN`, else alone on its line."""
     plain = _URL.sub(" ", text)
@@ -92,10 +98,9 @@ def one_time_codes(text: str) -> list[str]:
             continue
         before = plain[max(0, match.start() - NEAR_CHARACTERS) : match.start()]
         after = plain[match.end() : match.end() + NEAR_CHARACTERS]
-        distance = min(
-            (len(before) - word.end() for word in _CODE_WORDS.finditer(before)),
-            default=min((word.start() + 20 for word in _CODE_WORDS.finditer(after)), default=1000),
-        )
+        distances = [_distance(before[word.end() :]) for word in _CODE_WORDS.finditer(before)]
+        distances += [_distance(after[: word.start()]) + 20 for word in _CODE_WORDS.finditer(after)]
+        distance = min(distances, default=1000)
         line_start = plain.rfind("\n", 0, match.start()) + 1
         line_end = plain.find("\n", match.end())
         line = plain[line_start : line_end if line_end >= 0 else len(plain)]

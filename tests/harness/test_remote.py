@@ -1,0 +1,53 @@
+"""The command line that asks a running server: a real one, in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pytest_mailjam
+from harness.cli import main
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    started = pytest_mailjam.start_process({})
+    yield started.url
+    started.close()
+
+
+def test_send_wait_dump_ingest(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "--http", url, "--tenant", "shop", "--to", "bob", "--subject", "hello", "--text", "hi"]) == 0
+    assert main(["wait", "--http", url, "--tenant", "shop", "to:bob", "subject:hello"]) == 0
+    assert '"Subject": "hello"' in capsys.readouterr().out
+    assert main(["dump", "--http", url, "--tenant", "shop", str(tmp_path)]) == 0
+    (file,) = tmp_path.glob("*.eml")
+    assert b"Subject: hello" in file.read_bytes()
+    assert main(["ingest", "--http", url, "--to", "carol", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith("1 messages\n")
+    assert main(["wait", "--http", url, "--timeout", "0.1", "subject:nothing"]) == 1
+    assert "no message within 0.1 s" in capsys.readouterr().err
+
+
+def test_faults(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fault", "--http", url, "add", "error", "command=RCPT", "text=451 4.3.0 later"]) == 0
+    assert main(["fault", "--http", url, "list"]) == 0
+    assert "error command=RCPT text='451 4.3.0 later'" in capsys.readouterr().out
+    assert main(["fault", "--http", url, "clear"]) == 0
+    assert "never struck" in capsys.readouterr().err
+    script = tmp_path / "faults.toml"
+    script.write_text('faults = ["delay command=RCPT seconds=1"]\n')
+    assert main(["fault", "--http", url, "load", str(script)]) == 0
+    assert main(["fault", "--http", url, "clear"]) == 0
+    assert main(["fault", "--http", url, "add", "explode"]) == 2
+    assert "unknown verb" in capsys.readouterr().err
+
+
+def test_users(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["user", "--http", url, "add", "dora:secret"]) == 0
+    assert main(["user", "--http", url, "list"]) == 0
+    assert "dora" in capsys.readouterr().out
+    assert main(["user", "--http", "http://127.0.0.1:1", "add", "x:y"]) == 2
+    assert "no mailjam at" in capsys.readouterr().err
