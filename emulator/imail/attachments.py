@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from emulator.properties import (
     ATTACH_BY_VALUE,
@@ -85,16 +86,20 @@ def name_properties(values: Values, name: str) -> None:
         values[PR_ATTACH_EXTENSION] = "." + extension
 
 
-def make_attachment(leaf: Leaf, number: int, embed: Callable[[bytes], PropertyMessage]) -> Attachment:
-    """The row for a part. `embed` converts an embedded message."""
+def make_attachment(leaf: Leaf, number: int, embed: Callable[[bytes], PropertyMessage] | None) -> Attachment:
+    """The row for a part. `embed` converts an embedded message; None: that would be too deep, it stays octets."""
     part = leaf.part
-    is_message = part.type == "message" and part.subtype in {"rfc822", "global"}
+    is_message = embed is not None and part.type == "message" and part.subtype in {"rfc822", "global"}
     attachment = Attachment(
         fill=lambda: _values(leaf, number, attachment, is_message=is_message),
-        embed=(lambda: embed(transfer.decode(part.body, part.encoding))) if is_message else None,
+        embed=None if embed is None or not is_message else partial(_embed, part, embed),
     )
     attachment.source = part
     return attachment
+
+
+def _embed(part: Part, embed: Callable[[bytes], PropertyMessage]) -> PropertyMessage:
+    return embed(transfer.decode(part.body, part.encoding))
 
 
 def _values(leaf: Leaf, number: int, attachment: Attachment, *, is_message: bool) -> Values:

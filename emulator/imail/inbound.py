@@ -115,15 +115,13 @@ class _Source:
             return [opaque.opaque_attachment(self.layout.opaque)]
         if self._files is not None:
             return encoded_files.file_attachments(self._files)
-        rows = [make_attachment(leaf, number, self.embed) for number, leaf in enumerate(self.layout.attachments)]
+        embed = self.embed if self.depth + 1 < self.limits.embedded_depth_max else None
+        rows = [make_attachment(leaf, number, embed) for number, leaf in enumerate(self.layout.attachments)]
         return rows if self._tnef is None else tnef_mail.renumber(rows + self._tnef.attachments)
 
     def embed(self, octets: bytes) -> PropertyMessage:
-        """An embedded message; beyond the depth limit its attachments are not looked into."""
-        limits = self.limits
-        if self.depth + 1 >= limits.embedded_depth_max:
-            limits = ConversionLimits(MimeLimits(depth_max=0), limits.recipients_max, limits.embedded_depth_max)
-        return _convert(octets, None, limits, self.depth + 1)
+        """An embedded message."""
+        return _convert(octets, None, self.limits, self.depth + 1)
 
 
 def _convert(octets: bytes, received_at: float | None, limits: ConversionLimits, depth: int) -> PropertyMessage:

@@ -13,7 +13,11 @@ from emulator.imail import inbound
 from emulator.mts import Transfer
 
 MESSAGE = b"From: a@gateway.test\r\nSubject: s\r\n\r\nx\r\n"
-WRITE = "import sys; f=open(sys.argv[1],'wb'); f.write(repr(sys.argv[2:]).encode()+b'\\n'+sys.stdin.buffer.read()); f.close()"
+WRITE = """
+import sys
+with open(sys.argv[1], "wb") as file:
+    file.write(repr(sys.argv[2:]).encode() + b"\\n" + sys.stdin.buffer.read())
+"""
 
 
 async def deliver(connector: ProcessConnector, *recipients: str) -> None:
