@@ -56,6 +56,7 @@ from emulator.property_tags import (
 from protocols.mime import HeaderBlock
 from protocols.mime.address import format_mailbox
 from protocols.mime.dates import format_date
+from protocols.mime.headers import unfold
 from protocols.mime.words import LINE_OCTETS_MAX, encode_phrase, encode_words, fold
 
 from . import envelope, locales
@@ -324,9 +325,23 @@ def header_fields(message: PropertyMessage, content: list[Field], allow: Allow) 
         if message.get(PR_TRANSPORT_MESSAGE_HEADERS) and content == [_PLAIN_US_ASCII] and b"content-type" not in names:
             # it was no MIME message, and it need not become one
             return fields
-        fields.append((b"MIME-Version", b"1.0"))
+        if not _kept_type(message, fields):
+            fields.append((b"MIME-Version", b"1.0"))
     fields += [item for item in content if item[0].lower() not in names]
     return fields
+
+
+def _kept_type(message: PropertyMessage, fields: list[Field]) -> bool:
+    """Whether the old header had this Content-Type, word for word, without claiming to be MIME.
+
+    Such a message is left as it is (RFC 2045 section 4 asks for MIME-Version of what claims to conform).
+    """
+    text = message.get(PR_TRANSPORT_MESSAGE_HEADERS)
+    if not text:
+        return False
+    octets = text.encode("utf-8", "surrogateescape")
+    old = HeaderBlock(octets, 0, len(octets)).get(b"content-type")
+    return old is not None and any(name.lower() == b"content-type" and unfold(value) == old for name, value in fields)
 
 
 def _kept_fields(
