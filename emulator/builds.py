@@ -78,24 +78,36 @@ class Build:
     number: str
     service_pack: str
     defects: frozenset[str]
+    paths: dict[str, tuple[tuple[str, ...], tuple[type[Exception], ...]]] = field(init=False, repr=False, compare=False)
+    """For each path its `order` and its `leaks`."""
+    poisons: dict[str, tuple[Poison, ...]] = field(init=False, repr=False, compare=False)
+    """For each path the messages that it cannot stomach."""
     _own: tuple[Defect, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_own", tuple(defect for defect in DEFECTS if defect.name in self.defects))
+        fill = object.__setattr__  # once, while it is made
+        fill(self, "_own", tuple(defect for defect in DEFECTS if defect.name in self.defects))
+        fill(self, "paths", {path: (self._order(path), self._leaks(path)) for path in ORDERS})
+        fill(self, "poisons", {path: self._poisons(path) for path in ORDERS})
 
     def order(self, path: str) -> tuple[str, ...]:
         """The sections of a path through the conversion stage, in the order in which this build enters them."""
+        return self.paths[path][0]
+
+    def leaks(self, path: str) -> tuple[type[Exception], ...]:
+        """Errors on which the path returns without leaving its sections."""
+        return self.paths[path][1]
+
+    def _order(self, path: str) -> tuple[str, ...]:
         order = ORDERS[path]
         for defect in self._own:
             order = dict(defect.orders).get(path, order)
         return order
 
-    def leaks(self, path: str) -> tuple[type[Exception], ...]:
-        """Errors on which the path returns without leaving its sections."""
+    def _leaks(self, path: str) -> tuple[type[Exception], ...]:
         return tuple(error for defect in self._own for leaking, error in defect.leaks if leaking == path)
 
-    def poisons(self, path: str) -> tuple[Poison, ...]:
-        """Messages that the path cannot stomach."""
+    def _poisons(self, path: str) -> tuple[Poison, ...]:
         return tuple(poison for defect in self._own for poison in defect.poisons if poison.path == path)
 
     def holds_over_calls(self, path: str) -> bool:

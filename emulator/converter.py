@@ -19,7 +19,7 @@ from protocols.actor import current_actor
 from protocols.ports import NoSuchMessage, Target
 
 from . import imail
-from .builds import ORDERS, Build
+from .builds import Build
 from .folder import Message
 from .poison import StoreFault, stomach
 from .scheduling import Point, Scheduler
@@ -84,8 +84,8 @@ class Converter:
 
     def _use(self, build: Build) -> None:
         self._build = build
-        self._paths = {path: (build.order(path), build.leaks(path)) for path in ORDERS}
-        self._poisons = {path: build.poisons(path) for path in ORDERS}
+        self._paths = build.paths
+        self._poisons = build.poisons
         self._calls_inside = build.holds_over_calls("gateway")
 
     def _path(self, path: str) -> Passage:

@@ -103,7 +103,7 @@ class ExploredScheduler:
 
     def __init__(self) -> None:
         self.sections: Sections | None = None
-        self._acquires: dict[tuple[str, str], PointOp] = {}
+        self._acquires: dict[tuple[str, Actor], PointOp] = {}
 
     def waiter(self) -> _Waiter:
         """A wait for somebody's `wake`; who queues behind whom is shared state."""
@@ -125,12 +125,13 @@ class ExploredScheduler:
                 op = _PLAIN[point.name] = PointOp(point, None, None)
             return op
         actor = current_actor.get()
-        op = self._acquires.get((point.name, actor.name))
+        key = (point.name, actor)
+        op = self._acquires.get(key)
         if op is None:
             assert self.sections is not None
             section = self.sections[point.target.removeprefix("section:")]
             op = PointOp(point, section, lambda: section.owner is None or section.owner is actor)
-            self._acquires[point.name, actor.name] = op
+            self._acquires[key] = op
         elif op.section is not None and op.section.owner is actor:
             return PointOp(point, op.section, None)
         return op

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from harness.exploration.ops import WRITE, Access, Op, set_running
@@ -159,8 +160,8 @@ class Execution:
         if actor.context is None:
             self.sends[index] = coroutine.send
         else:
-            run = actor.context.run
-            self.sends[index] = lambda value: run(coroutine.send, value)
+            send: Callable[[Any], Op] = coroutine.send
+            self.sends[index] = partial(actor.context.run, send)
         self._start(index)
         return index
 

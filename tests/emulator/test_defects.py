@@ -38,14 +38,14 @@ def test_found_by_name_and_by_article(text: str) -> None:
 def test_what_a_build_makes_of_them() -> None:
     healthy = find_build("latest")
     assert healthy.leaks("outbound") == ()
-    assert healthy.poisons("inbound") == ()
+    assert healthy.poisons["inbound"] == ()
     assert healthy.frees("logon")
     assert not healthy.holds_over_calls("gateway")
     assert healthy.counter_bits("recipients") == 64
     assert not healthy.is_fatal("corrupt encapsulated address")
     every = find_build("latest", with_defects=frozenset(defect.name for defect in DEFECTS))
     assert every.leaks("outbound") == (NoSuchMessage,)
-    assert {poison.reaction for poison in every.poisons("inbound")} == {"rewind", "recurse", "crash"}
+    assert {poison.reaction for poison in every.poisons["inbound"]} == {"rewind", "recurse", "crash"}
     assert not every.frees("logon")
     assert every.holds_over_calls("gateway")
     assert every.counter_bits("recipients") == 16

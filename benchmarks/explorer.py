@@ -1,0 +1,110 @@
+"""Schedules per second: the engine alone, the real store and converter in memory, real protocol sessions, real TCP.
+
+    python benchmarks/explorer.py [--seconds N]
+
+One core; processor time for what runs in memory, wall-clock time for TCP. Each figure is the best of three rounds, since
+another program on the machine can only slow it down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+import random
+import time
+from collections.abc import Callable
+
+from harness.exploration.certificate import explore
+from harness.exploration.execution import Actor, Factory, Program
+from harness.exploration.objects import Lock
+from harness.explorer import Options, explore_scenario, without_collector
+from harness.scenario import Scenario
+from harness.wire_bench import Bench
+
+ROUNDS = 3
+MEMORY = (
+    ("store and converter", ("put", "get")),
+    ("store and converter, 4 actors", ("put", "put", "get", "get")),
+    ("inbound worker, POP3", ("smtp", "pop3")),
+    ("gateway, NNTP", ("gateway-in", "article")),
+    ("IMAP4 APPEND, FETCH", ("append", "fetch")),
+)
+WIRE = (("smtp", "pop3"), ("append", "fetch"), ("post", "article"), ("gateway-in", "article"))
+
+
+def two_locks() -> Program:
+    """The engine's own cost: two actors, two locks, ten operations each."""
+    one, two = Lock("one"), Lock("two")
+
+    async def body(first: Lock, second: Lock) -> None:
+        for _ in range(2):
+            await first.acquire()
+            await second.acquire()
+            await second.release()
+            await first.release()
+
+    return Program([Actor("a", body(one, two)), Actor("b", body(one, two))])
+
+
+def per_second(factory: Factory, strategy: str, seconds: float) -> float:
+    """Complete and pruned executions per second of processor time."""
+    best = 0.0
+    for number in range(ROUNDS):
+        started, count = time.process_time(), 0
+        with without_collector():
+            while (spent := time.process_time() - started) < seconds / ROUNDS:
+                found = explore(factory, strategy, runs=300, seed=number, executions_max=300)
+                count += found.executions + found.pruned
+        best = max(best, count / spent)
+    return best
+
+
+async def wire_per_second(scenario: Scenario, seconds: float) -> tuple[float, float]:
+    """Schedules per second over TCP: random ones, and replays of the shortest jam."""
+    finding = explore_scenario(scenario, Options(checks=False))
+    assert finding.minimised is not None
+    tape = scenario.operations(finding.minimised.schedule)
+    generator = random.Random(1)
+    async with Bench(scenario) as bench:
+
+        async def freely() -> None:
+            await bench.run(lambda enabled, last: generator.choice(enabled))
+
+        async def replay() -> None:
+            assert (await bench.follow(tape)).kind == "jam"
+
+        return await _rate(freely, seconds), await _rate(replay, seconds)
+
+
+async def _rate(run: Callable[[], object], seconds: float) -> float:
+    best = 0.0
+    for _ in range(ROUNDS):
+        started, count = time.perf_counter(), 0
+        while (spent := time.perf_counter() - started) < seconds / ROUNDS:
+            await run()  # type: ignore[misc]
+            count += 1
+        best = max(best, count / spent)
+    return best
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1.5, help="for each figure (default: %(default)s)")
+    seconds = parser.parse_args().seconds
+    print(f"Python {platform.python_version()}, schedules/s, best of {ROUNDS}")
+    print(f"{'in memory':32} {'random':>9} {'pct':>9} {'dpor':>9}")
+    rows: list[tuple[str, Factory]] = [("engine alone (16 operations)", two_locks)]
+    rows += [(name, Scenario("5.5.2654.29", kinds).program) for name, kinds in MEMORY]
+    for name, factory in rows:
+        figures = [per_second(factory, strategy, seconds) for strategy in ("random", "pct", "dpor")]
+        print(f"{name:32} " + " ".join(f"{figure:9,.0f}" for figure in figures))
+    print(f"{'over TCP':32} {'random':>9} {'jams':>9}")
+    for kinds in WIRE:
+        freely, jams = asyncio.run(wire_per_second(Scenario("5.5.2653.23", kinds), seconds))
+        print(f"{', '.join(kinds):32} {freely:9,.0f} {jams:9,.0f}")
+
+
+if __name__ == "__main__":
+    main()
