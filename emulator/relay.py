@@ -70,18 +70,16 @@ async def relay(host: Host, hostname: str, envelope: Envelope, octets: bytes, *,
         tls_context=_client_context(verify=strict),
     )
     try:
-        await client.connect()
-    except aiosmtplib.SMTPResponseException as error:
-        return Attempt(waiting=list(envelope.recipients), reason=f"{error.code} {error.message}")
-    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-        if strict and "STARTTLS" in str(error).upper():
-            return _all_failed(envelope.recipients, "5.7.30", "REQUIRETLS: the next host has no TLS")
-        return Attempt(waiting=list(envelope.recipients), reason=f"{host.name}: {error or type(error).__name__}")
-    try:
+        try:
+            await client.connect()
+        except aiosmtplib.SMTPResponseException as error:  # a greeting or login that says no: perhaps not tomorrow
+            return Attempt(waiting=list(envelope.recipients), reason=f"{error.code} {error.message}")
         return await _send(client, host, envelope, octets)
     except aiosmtplib.SMTPResponseException as error:
         return _refused(envelope.recipients, host, error.code, error.message)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        if strict and "STARTTLS" in str(error).upper():
+            return _all_failed(envelope.recipients, "5.7.30", "REQUIRETLS: the next host has no TLS")
         return Attempt(waiting=list(envelope.recipients), reason=f"{host.name}: {error or type(error).__name__}")
     finally:
         await _leave(client)

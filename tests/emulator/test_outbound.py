@@ -10,9 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from emulator.config import Settings, SettingsError
+from emulator.config import Settings
 from emulator.events import MessageDelivered, MessageRelayed
-from emulator.relay import parse_smarthost
 from emulator.server import Server
 
 
@@ -198,15 +197,3 @@ async def test_out_survives_a_restart(tmp_path, far: Server) -> None:  # type: i
     await far.control.resume("MSExchangeIMC")
     async with Server(settings):
         assert len(await arrived(far, "bob@far.example")) == 1
-
-
-@pytest.mark.parametrize("text", ["host", "host:", ":25", "host:port", "host:70000", "user@host:25"])
-def test_a_smart_host_that_is_none(text: str) -> None:
-    with pytest.raises(SettingsError) as error:
-        parse_smarthost(text)
-    assert "\n" not in str(error.value)
-
-
-def test_smart_host() -> None:
-    host = parse_smarthost("smtps://user:secret@[::1]:465")
-    assert (host.name, host.port, host.user, host.password, host.implicit_tls) == ("::1", 465, "user", "secret", True)

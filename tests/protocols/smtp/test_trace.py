@@ -1,0 +1,40 @@
+"""The trace field, and what may not stand in a message."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocols.smtp.grammar import Refusal
+from protocols.smtp.trace import check_lines, date_time, received
+
+
+@pytest.mark.parametrize(
+    ("octets", "fine"),
+    [
+        (b"a\r\nb\r\n", True),
+        (b"", True),
+        (b"a\0b\r\n", True),
+        (b"\0\r\n", True),
+        (b"a\r\n\0.\r\n", False),
+        (b"\0\0.\0\r\n", False),
+        (b"a\n", False),
+        (b"a\r", False),
+        (b"\r\r\n", False),
+        (b"\n\r\n", False),
+        (b"\n\r", False),
+    ],
+)
+def test_lines(octets: bytes, fine: bool) -> None:
+    if fine:
+        check_lines(octets, nul_allowed=False)
+    else:
+        with pytest.raises(Refusal):
+            check_lines(octets, nul_allowed=False)
+
+
+def test_the_trace_field() -> None:
+    assert date_time(0) == b"Thu, 1 Jan 1970 00:00:00 +0000"
+    assert received(b"Received: from x", "ID1", "a@b", 0).endswith(
+        b"id ID1\r\n\tfor <a@b>; Thu, 1 Jan 1970 00:00:00 +0000\r\n"
+    )
+    assert b"for" not in received(b"Received: x", "ID1", "", 0)
