@@ -29,7 +29,8 @@ from harness.catalogue.world import AsyncioWorld, ModelWorld
 from harness.exploration import Actor, Certificate, Verdict, explore
 
 SECONDS_MAX: Final = 0.4
-PROCESS_SECONDS_MAX: Final = 4.0
+PLAIN_SECONDS_MAX: Final = 3.0  # with sockets and timers
+PROCESS_SECONDS_MAX: Final = 8.0
 RUNS: Final = 40
 BLOCKING: Final = frozenset({19, 20, 21})  # these can stop their thread, and with it whoever judges them
 EXECUTIONS_MAX: Final = 20_000
@@ -101,7 +102,8 @@ def hangs(entry: Entry, fixed: bool) -> bool:
     if entry.number in BLOCKING:
         return _in_process(entry, fixed, watched=False) == HANGS
     count = 1 if entry.plain is not None else RUNS
-    return any(_quietly(_run(entry, fixed, seed), SECONDS_MAX) for seed in range(count))
+    limit = SECONDS_MAX if entry.plain is None else PLAIN_SECONDS_MAX
+    return any(_quietly(_run(entry, fixed, seed), limit) for seed in range(count))
 
 
 def watched(entry: Entry, fixed: bool) -> tuple[bool, bool, bool]:

@@ -208,9 +208,18 @@ class Patches:
         return join
 
     def _submit(self, original: _Function) -> _Function:
+        recorder = self.recorder
+
+        def ended(_future: Any) -> None:
+            with recorder.guard:
+                recorder.in_flight -= 1
+
         def submit(executor: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
             future = original(executor, fn, *args, **kwargs)
             future._lockdep_executor = executor
+            with recorder.guard:
+                recorder.in_flight += 1
+            future.add_done_callback(ended)
             return future
 
         return submit

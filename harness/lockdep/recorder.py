@@ -49,6 +49,7 @@ class Recorder:
         self.threads: dict[int, Actor] = {}
         self.blocked: dict[int, Actor] = {}
         self.orphans: list[Actor] = []
+        self.in_flight = 0  # work of thread pools that has not ended
         self.dependencies: list[Dependency] = []
         self.seen: dict[tuple[int, ...], list[int]] = {}
         self.slots: dict[tuple[int, ...], list[int]] = {}

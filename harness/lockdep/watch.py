@@ -112,7 +112,7 @@ class Watch:
         internal = getattr(loop, "_internal_fds", None)
         if selector is None or internal is None or getattr(loop, "_signal_handlers", None):
             return False
-        if len(selector.get_map()) > internal:
+        if len(selector.get_map()) > internal or self.recorder.in_flight:
             return False
         own = threading.get_ident()
         frames = sys._current_frames()
@@ -124,7 +124,7 @@ class Watch:
                 frame = frame.f_back
             if frame is None or not frame.f_code.co_filename.endswith("thread.py") or self._busy(thread):
                 return False
-        return True
+        return not loop._ready  # a worker may have called while we looked
 
     def _busy(self, thread: threading.Thread) -> bool:
         """Is a pool's worker at work (rather than waiting for some)?"""

@@ -11,7 +11,8 @@ from harness.catalogue.entry import Entry
 
 
 async def plain(fixed: bool) -> None:
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    peers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _reader, peer: peers.append(peer), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
     lock = asyncio.Lock()
 
@@ -28,7 +29,8 @@ async def plain(fixed: bool) -> None:
             pass
 
     await asyncio.gather(ask(), other())
-    writer.close()
+    for stream in (writer, *peers):
+        stream.close()
     server.close()
 
 

@@ -15,7 +15,7 @@ async def plain(fixed: bool) -> None:
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async def write() -> None:
-            for _ in range(40):
+            for _ in range(16):
                 writer.write(block)
                 await writer.drain()
             writer.write_eof()
