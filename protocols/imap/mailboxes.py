@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from protocols.ports import NoSuchMailbox
+from protocols.ports import NoSuchMailbox, PortError
 from protocols.reply import Reply
 
 from . import access
@@ -139,7 +139,10 @@ async def _open(session: ImapSession, selection: Selection, *, read_only: bool) 
     if selection.resync is not None:
         session.send(_catch_up(session, view, selection.resync))
     if folder.first_recent_uid != first_recent:
-        await session.services.store.save_folder(folder)
+        try:
+            await session.services.store.save_folder(folder)
+        except PortError:
+            pass  # which messages were \\Recent is not worth refusing the mailbox for
     code = b"READ-ONLY" if read_only else b"READ-WRITE"
     return session.ok(session.verb + b" completed", code)
 

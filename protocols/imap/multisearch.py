@@ -131,7 +131,7 @@ async def esearch(session: ImapSession, search: MultiSearch) -> Reply:
         if options.save and own:
             view.saved = sorted(message.uid for _, message in found)
         items = result_items(found, options, by_uid=True, with_modseq=program.uses_modseq)
-        if found or "COUNT" in options.wanted:
+        if found or only_selected:
             where = b"(TAG %b MAILBOX %b UIDVALIDITY %d)" % (
                 quote(session.tag),
                 session.name_octets(name),

@@ -59,5 +59,5 @@ async def fetch_url(session: ImapSession, url: bytes) -> bytes:
 
 
 def quoted_url(url: bytes) -> bytes:
-    """The URL fit for a response code."""
-    return bytes(octet for octet in url if 0x20 < octet < 0x7F and octet not in b'"[]\\')[:400]
+    """The URL fit for a response code (RFC 4469 section 3.2)."""
+    return b'"' + bytes(octet for octet in url if 0x20 < octet < 0x7F and octet not in b'"[]\\')[:400] + b'"'

@@ -67,8 +67,6 @@ WORDS = st.sampled_from(
         b"NOT",
         b"OR",
         b"INBOX",
-    ]
-    + [
         b"+FLAGS",
         b"\\Seen",
         b"CHARSET",
@@ -81,8 +79,15 @@ WORDS = st.sampled_from(
         b"%",
         b"MIN",
         b",",
+        b"CATENATE",
+        b"TEXT",
+        b"UNCHANGEDSINCE",
+        b"9",
+        b"99999999999999999999",
+        b"/private/x",
+        b"MessageNew",
+        b"STATUS",
     ]
-    + [b"CATENATE", b"TEXT", b"UNCHANGEDSINCE", b"9", b"99999999999999999999", b"/private/x", b"MessageNew", b"STATUS"]
 )
 PIECES = st.lists(st.one_of(st.lists(WORDS, max_size=12).map(b"".join), st.tuples(st.binary(max_size=5))), max_size=4)
 
