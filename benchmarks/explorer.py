@@ -2,8 +2,8 @@
 
     python benchmarks/explorer.py [--seconds N]
 
-One core; processor time for what runs in memory, wall-clock time for TCP. Each figure is the best of three rounds, since
-another program on the machine can only slow it down.
+One core; processor time for what runs in memory, wall-clock time for TCP. Each figure is the best of several short
+rounds, since another program on the machine can only slow it down.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.explorer import Options, explore_scenario, without_collector
 from harness.scenario import Scenario
 from harness.wire_bench import Bench
 
-ROUNDS = 3
+ROUNDS = 10
 MEMORY = (
     ("store and converter", ("put", "get")),
     ("store and converter, 4 actors", ("put", "put", "get", "get")),
@@ -54,7 +54,7 @@ def per_second(factory: Factory, strategy: str, seconds: float) -> float:
         started, count = time.process_time(), 0
         with without_collector():
             while (spent := time.process_time() - started) < seconds / ROUNDS:
-                found = explore(factory, strategy, runs=300, seed=number, executions_max=300)
+                found = explore(factory, strategy, runs=100, seed=number, executions_max=100)
                 count += found.executions + found.pruned
         best = max(best, count / spent)
     return best

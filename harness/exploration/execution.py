@@ -160,8 +160,7 @@ class Execution:
         if actor.context is None:
             self.sends[index] = coroutine.send
         else:
-            send: Callable[[Any], Op] = coroutine.send
-            self.sends[index] = partial(actor.context.run, send)
+            self.sends[index] = partial(actor.context.run, coroutine.send)  # type: ignore[call-arg]
         self._start(index)
         return index
 
