@@ -210,6 +210,18 @@ def parse_newsfeed(text: str) -> Newsfeed:
     return Newsfeed(found[1] == "pull", found[2].strip("[]"), int(found[3] or 119), groups)
 
 
+def parse_moderator(text: str) -> tuple[str, str]:
+    """`GROUPS=ADDRESS`: a wildmat, and an address in which `%s` is the group, dots as hyphens. Raises SettingsError."""
+    groups, _, address = text.partition("=")
+    try:
+        Wildmat(groups)
+    except WildmatError as error:
+        raise SettingsError(f"--moderator {text!r}: {groups!r} is no wildmat: {error}") from None
+    if "@" not in address or any(character.isspace() for character in address):
+        raise SettingsError(f"--moderator {text!r}: write GROUPS=ADDRESS, as in --moderator 'mod.*=%s@example.com'")
+    return groups, address
+
+
 def limits_with(settings: Settings, **changes: Any) -> Settings:
     """The same settings with some limits of the front-ends changed."""
     front_end = settings.front_end

@@ -15,7 +15,14 @@ from typing import Any
 
 from emulator.builds import DEFAULT_BUILD
 from emulator.certificates import authority, default_directory
-from emulator.config import Settings, SettingsError, default_hostname, parse_account
+from emulator.config import (
+    Settings,
+    SettingsError,
+    default_hostname,
+    parse_account,
+    parse_moderator,
+    parse_newsfeed,
+)
 from emulator.loading import eml_files, load
 from emulator.server import IS, Server
 from emulator.service import State
@@ -72,6 +79,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--no-tls", action="store_true", help="do not offer STARTTLS")
     add("--domain", action="append", default=[], metavar="NAME", help="a domain that is ours (all of them)")
     add("--smarthost", default="", metavar="HOST:PORT", help="takes mail for other domains (none: delivered here)")
+    add(
+        "--newsfeed", action="append", default=[], metavar="FEED", help="push:HOST:PORT/GROUPS or pull:HOST:PORT/GROUPS"
+    )
+    add("--moderator", action="append", default=[], metavar="GROUPS=ADDRESS", help="where submissions are mailed")
+    add("--control-messages", action="store_true", help="obey newgroup, rmgroup and cancel messages")
+    add("--no-posting", action="store_true", help="newsreaders may not post")
+    add("--article-days", type=float, default=0.0, metavar="DAYS", help="articles expire after so long (0: never)")
     add("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
     add("--handler", default="", metavar="MODULE:CLASS", help="an aiosmtpd handler that takes SMTP's messages")
     add("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
@@ -98,6 +112,9 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         plaintext_login=not arguments.no_plaintext_login,
         login_required=arguments.require_login,
         quirk_bare_lf=arguments.bare_lf,
+        posting_allowed=not arguments.no_posting,
+        nntp_control_messages=arguments.control_messages,
+        nntp_moderators=tuple(parse_moderator(text) for text in arguments.moderator),
         limits=Limits(message_bytes_max=arguments.message_bytes_max),
     )
     settings = Settings(
@@ -115,6 +132,8 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         tls_directory=arguments.tls_directory,
         domains=tuple(name.lower() for name in arguments.domain),
         smarthost=arguments.smarthost,
+        newsfeeds=tuple(parse_newsfeed(text) for text in arguments.newsfeed),
+        article_expire_seconds=max(0.0, arguments.article_days) * 86400,
         lmtp_socket=arguments.lmtp_socket,
         handler=arguments.handler,
         front_end=front_end,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator.config import Newsfeed, SettingsError, parse_newsfeed
+from emulator.config import Newsfeed, SettingsError, parse_moderator, parse_newsfeed
 from emulator.feeds import FeedWorker, NewsfeedRound, Newsfeeds
 from emulator.server import Server
 from protocols.ports import Target, Unavailable
@@ -171,3 +171,10 @@ def test_feeds_as_text(text: str, wanted: Newsfeed) -> None:
 def test_what_is_no_feed(text: str) -> None:
     with pytest.raises(SettingsError, match="--newsfeed"):
         parse_newsfeed(text)
+
+
+def test_moderators_as_text() -> None:
+    assert parse_moderator("mod.*=%s@example.com") == ("mod.*", "%s@example.com")
+    for text in ("", "mod.*", "mod.*=nobody", "a,,b=a@b", "mod=a @b"):
+        with pytest.raises(SettingsError, match="--moderator"):
+            parse_moderator(text)
