@@ -14,6 +14,8 @@ from protocols.ports import Clock
 BACKLOG_OCTETS_MAX = 1 << 20
 """Octets held back before the session has to wait."""
 STEPS_PER_SECOND = 20
+_GO_ON = re.compile(rb"(?:(?:334|335|340|354|383) [^\r\n]*|\+(?: [^\r\n]*)?)\r\n")
+"""Replies that ask for the rest of a command: DATA's 354, POST's 340, a literal's `+`. They are not its end."""
 _LITERAL = re.compile(rb"\{(\d{1,10})\}\r\n")
 
 Transform = Callable[[bytes], bytes]
@@ -47,6 +49,9 @@ class Shaper:
 
     def write(self, octets: bytes) -> None:
         """Send, in the shape that was asked for."""
+        if self.transforms and _GO_ON.fullmatch(octets) is not None:
+            self._connection.emit(octets)
+            return
         for transform in self.transforms:
             octets = transform(octets)
         if not octets or (self.cut and not self._queue and not self.transforms):

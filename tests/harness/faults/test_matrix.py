@@ -309,6 +309,18 @@ async def test_duplicate_and_error_at_store(bench: Bench, protocol: str) -> None
     assert _stored(bench, protocol) == 2
 
 
+async def test_a_lost_reply_comes_after_the_commit(bench: Bench, protocol: str) -> None:
+    if protocol == "pop3":
+        pytest.skip("POP3 stores nothing")
+    peer = await bench.peer(protocol)
+    command = {"smtp": "DATA", "imap": "APPEND", "nntp": "POST"}[protocol]
+    bench.add(f"lose-reply protocol={protocol} command={command}")
+    with pytest.raises(asyncio.IncompleteReadError):
+        await _store(bench, peer, protocol)
+    await bench.server.inbound.settled()
+    assert _stored(bench, protocol) == 1
+
+
 async def test_drop_untagged(bench: Bench, protocol: str) -> None:
     if protocol != "imap":
         pytest.skip("only IMAP has untagged responses")
