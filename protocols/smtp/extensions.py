@@ -12,6 +12,9 @@ from .commands import command
 from .grammar import Refusal
 from .session import ANY_STATE, BDAT, RCPT, READY, START, SmtpSession
 
+CHUNK_STEP_OCTETS = 1 << 20
+"""A chunk is taken from the input in pieces of at most this size."""
+
 # --- STARTTLS (RFC 3207) ----------------------------------------------------------------------------------------------
 
 
@@ -87,35 +90,34 @@ def bdat_arguments(rest: bytes) -> Chunk:
 async def bdat(session: SmtpSession, chunk: Chunk) -> Reply:
     """RFC 3030 section 2. The chunk is read whatever the answer will be: the client sends it without waiting."""
     transaction = session.transaction
-    legal = session.state in (RCPT, BDAT) and transaction is not None
-    room = session.limits.message_bytes_max - transaction.chunk_octets if legal and transaction is not None else 0
-    octets = await read_chunk(session, chunk.octets, keep=legal and chunk.octets <= room)
-    if not legal or transaction is None:
+    if session.state not in (RCPT, BDAT) or transaction is None:
+        await read_chunk(session, chunk.octets, None)
         session.count_bad_command()
         return session.no_message_now()
-    if chunk.octets > room:
+    if len(transaction.chunks) + chunk.octets > session.limits.message_bytes_max:
+        await read_chunk(session, chunk.octets, None)
         return await session.finish_message(None)
-    transaction.chunks.append(octets)
-    transaction.chunk_octets += len(octets)
+    await read_chunk(session, chunk.octets, transaction.chunks)
     session.state = BDAT
     if not chunk.last:
         return session.reply(250, "2.0.0", f"{chunk.octets} octets received")
-    return await session.finish_message(b"".join(transaction.chunks))
+    return await session.finish_message(bytes(transaction.chunks))
 
 
-async def read_chunk(session: SmtpSession, count: int, *, keep: bool) -> bytes:
-    """Exactly `count` octets of input; without `keep` they are dropped as they come. Raises ConnectionLost."""
+async def read_chunk(session: SmtpSession, count: int, into: bytearray | None) -> None:
+    """Append exactly `count` octets of input to `into`; without it they are dropped as they come.
+
+    Raises ConnectionLost, DeadlinePassed.
+    """
     buffer = session.connection.buffer
-    pieces: list[bytes] = []
     while count:
-        piece = buffer.some(count)
+        piece = buffer.some(min(count, CHUNK_STEP_OCTETS))
         if not piece:
             await session.more_inside()
             continue
         count -= len(piece)
-        if keep:
-            pieces.append(piece)
-    return b"".join(pieces)
+        if into is not None:
+            into += piece
 
 
 # --- ETRN (RFC 1985) --------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from protocols.registry import SyntaxProblem
 
 DOMAIN_OCTETS_MAX = 255
 """RFC 5321 section 4.5.3.1.2."""
+PATH_OCTETS_MAX = 1024
+"""With room for long local parts, such as variable envelope return paths; RFC 5321 section 4.5.3.1.3 asks for 256."""
 LABEL_OCTETS_MAX = 63
 """RFC 1035 section 2.3.4."""
 
@@ -85,6 +87,8 @@ def _mailbox(match: re.Match[bytes], enhanced: str) -> str:
     if domain is not None:
         _check_domain(domain, enhanced)
     octets = local if domain is None else local + b"@" + domain
+    if len(octets) > PATH_OCTETS_MAX:
+        raise Refusal(501, enhanced, "path too long")
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:

@@ -54,9 +54,8 @@ class Transaction:
     recipient_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     refused: int = 0
     """Recipients that were refused."""
-    chunks: list[bytes] = field(default_factory=list)
-    """BDAT's chunks so far."""
-    chunk_octets: int = 0
+    chunks: bytearray = field(default_factory=bytearray)
+    """BDAT's chunks so far, in one piece: a peer may send any number of small ones."""
 
     def all_options(self) -> dict[str, Any]:
         """What goes to `Submission.submit`; see parameters.py."""
