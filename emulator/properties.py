@@ -44,9 +44,9 @@ _EPOCH: Final = datetime(1601, 1, 1, tzinfo=UTC)
 
 
 def filetime(moment: datetime) -> int:
-    """A moment as FILETIME: units of 100 ns since 1 January 1601 UTC (MS-DTYP section 2.3.3)."""
+    """A moment as FILETIME: units of 100 ns since 1 January 1601 UTC (MS-DTYP section 2.3.3); 0 for what is earlier."""
     delta = moment - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 10_000_000 + delta.microseconds * 10
+    return max((delta.days * 86_400 + delta.seconds) * 10_000_000 + delta.microseconds * 10, 0)
 
 
 def from_filetime(value: int) -> datetime | None:
