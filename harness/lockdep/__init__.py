@@ -15,6 +15,8 @@ What is reported: `jam` (a circle of waits, told before the wait that closes it 
 go on), `leak` (a task that ended with a lock), `order` (a cycle in the order of locks by different actors, without a
 common gate lock and not ordered by starts and joins): `feasible`, `latent` when no actor can be suspended between the
 two acquisitions as the code stands, `by-class` when only other instances of the same classes were combined.
+`harness.lockdep.confirm.confirm(finding, main)` runs the program again and steers it into the cycle: CONFIRMED,
+REFUTED (by exhausting a model of it) or UNDECIDED.
 """
 
 from harness.lockdep.findings import Finding, Participant
