@@ -66,11 +66,12 @@ OVERVIEW_FORMAT = (
     b"Date:",
     b"Message-ID:",
     b"References:",
-    b":bytes",
-    b":lines",
+    b"Bytes:",
+    b"Lines:",
     b"Xref:full",
 )
-"""LIST OVERVIEW.FMT (RFC 3977 section 8.4)."""
+"""LIST OVERVIEW.FMT (RFC 3977 section 8.4). `Bytes:` and `Lines:` are the spelling that the section allows for the sake
+of older clients: slrn does without the overview where it reads `:bytes`."""
 
 
 def _texts(session: NntpSession, keyword: bytes) -> list[bytes] | None:

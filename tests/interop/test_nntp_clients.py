@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
+import pty
+import select
 import shutil
+import signal
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -144,6 +149,57 @@ async def test_pullnews_from_one_server_to_another(world: World, start_server) -
     octets = [await target.converter.octets(message) for message in messages]
     assert_all_there([article.decode() for article in octets])
     assert all(article.startswith(b"Path: other.test!.SEEN.127.0.0.1!") for article in octets)
+
+
+def _slrn(folder: Path, arguments: list[str], steps: list[tuple[str, bytes]]) -> str:
+    """Run slrn on a terminal of its own: press each key once its text has come; what it said to the end."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        environment = {"HOME": str(folder), "TERM": "vt100", "PATH": "/usr/bin:/bin", "LINES": "24", "COLUMNS": "80"}
+        os.execvpe(arguments[0], arguments, environment)
+    said = b""
+    left = list(steps)
+    deadline = time.monotonic() + 30
+    try:
+        while time.monotonic() < deadline:
+            if not select.select([terminal], [], [], 0.5)[0]:
+                continue
+            try:
+                data = os.read(terminal, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            said += data
+            # the cursor is moved between letters that stand there already: only whole words are looked for
+            while left and left[0][0].encode() in said:
+                os.write(terminal, left.pop(0)[1])
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(terminal)
+    assert not left, said.decode("utf-8", "replace")
+    return said.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("mode", ["plain", "implicit"])
+async def test_slrn(world: World, mode: str) -> None:
+    program = need("slrn", "slrn")
+    rc = world.write(".slrnrc", 'set hostname "x.example"\nset username "a"\n')
+    newsrc = world.write("newsrc", "misc.test:\n")
+    host = "snews://localhost" if mode == "implicit" else "localhost"
+    arguments = [program, "-h", host, "-p", str(world.port(mode)), "-i", str(rc), "-f", str(newsrc)]
+    steps = [
+        ("News Groups: ", b" "),
+        ("3 unread", b" "),
+        ("line 1", b"q"),
+        ("newsrc.as", b"q"),
+        ("really want to quit", b"y"),
+    ]
+    said = await asyncio.to_thread(_slrn, world.folder, arguments, steps)
+    assert "XOVER support disabled" not in said
+    assert "misc.test: 1" in newsrc.read_text()  # the article that was read
 
 
 PERL = r"""
