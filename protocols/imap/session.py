@@ -145,6 +145,8 @@ class ImapSession(Session["ImapSession"]):
 
     def _tagged(self, condition: bytes, text: str, code: bytes) -> bytes:
         words = one_line(text, self.limits.reply_text_bytes_max)
+        if not self.utf8 and not words.isascii():
+            words = words.decode("utf-8", "replace").encode("ascii", "replace")  # RFC 3501 section 9: text is 7-bit
         if code:
             return b"%s %s [%s] %s\r\n" % (self.tag, condition, code, words)
         return b"%s %s %s\r\n" % (self.tag, condition, words)
