@@ -271,6 +271,8 @@ class _Writer:
 
 
 _PLAIN_US_ASCII: Final = (b"Content-Type", b"text/plain; charset=us-ascii")
+_SINGLE: Final = frozenset(b"from sender reply-to subject date message-id in-reply-to references".split())
+"""Fields that may stand in a header once (RFC 5322 section 3.6); the first is the one that was read."""
 _SYNONYMS: Final = {
     b"expiry-date": (PR_EXPIRY_TIME,),
     b"x-msmail-priority": (PR_IMPORTANCE,),
@@ -373,6 +375,8 @@ def _kept_fields(
         lower = name.lower()
         value = raw.removesuffix(b"\n").removesuffix(b"\r").removeprefix(b" ")
         if not name or not name.isascii() or not (value.isascii() or utf8):
+            continue
+        if lower in seen and lower in _SINGLE:
             continue
         if lower == b"mime-version":
             if lower not in seen:
