@@ -213,6 +213,12 @@ class Converter:
         await self._scheduler.reach(INBOUND_APPEND)
         return (await self._store.append([(content, targets)]))[0]
 
+    async def generate_report(self, build_report: Callable[[], bytes]) -> bytes:
+        """Generate a delivery report that goes on its own way: the sections of `report`, without mailboxes."""
+        async with self._path("report"):
+            await self._scheduler.reach(REPORT_BUILD)
+            return imail.outbound(imail.inbound(build_report()))
+
     async def gateway_outbound(
         self, octets: bytes, hand_over: Callable[[PropertyMessage], Awaitable[None]]
     ) -> PropertyMessage:

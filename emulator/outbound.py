@@ -13,6 +13,7 @@ import heapq
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -293,7 +294,8 @@ class OutboundMail:
             return
         wanted = [outcome for outcome in outcomes if dsn.is_wanted(outcome, envelope.options)]
         for action in dict.fromkeys(outcome.action for outcome in wanted):
-            text = dsn.report(
+            build = partial(
+                dsn.report,
                 self._settings.front_end.hostname,
                 envelope.reverse_path,
                 envelope.options,
@@ -303,6 +305,7 @@ class OutboundMail:
                 now=self._clock.time(),
                 token=os.urandom(12).hex(),
             )
+            text = await self._converter.generate_report(build)
             options = {"smtputf8": True} if not envelope.reverse_path.isascii() else {}
             try:
                 await self.deliver_report(envelope.reverse_path, text, options)

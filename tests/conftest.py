@@ -78,7 +78,7 @@ def settings_with(settings: Settings, fields: dict[str, Any]) -> Settings:
     for name, value in fields.items():
         if name in Limits.__dataclass_fields__:
             settings = limits_with(settings, **{name: value})
-        elif name in FrontEndSettings.__dataclass_fields__:
+        elif name in FrontEndSettings.__dataclass_fields__ and name not in Settings.__dataclass_fields__:
             settings = front_end_with(settings, **{name: value})
         else:
             settings = replace(settings, **{name: value})

@@ -12,7 +12,7 @@ from emulator.converter import Converter
 from emulator.directory import Directory
 from emulator.events import Bus
 from emulator.properties import PropertyMessage
-from emulator.scheduling import AsyncioScheduler, Preemption
+from emulator.scheduling import AsyncioScheduler, Point, Preemption
 from emulator.sections import Sections
 from emulator.store import Store
 from protocols.mime.structure import Part
@@ -115,3 +115,16 @@ async def test_several_messages_are_all_put_or_none() -> None:
     with pytest.raises(Exception, match="quota"):
         await world.converter.put_all([(OCTETS, [Target(inbox)]), (OCTETS + b"more than fits", [Target(inbox)])])
     assert not inbox.messages
+
+
+async def test_a_generated_report_takes_its_path_and_comes_back_unchanged(start_server: Any) -> None:
+    server = await start_server(build="5.5.2654.29", preemption=Preemption(one_in=0))
+    reached: list[str] = []
+
+    def note(actor: object, point: Point) -> None:
+        reached.append(point.name)
+
+    server.scheduler.hook = note
+    octets = b"Subject: Undeliverable\r\n\r\nIt could not be delivered.\r\n"
+    assert await server.converter.generate_report(lambda: octets) == octets
+    assert [name for name in reached if name.endswith(".held")] == ["report.gateway.held", "report.imail.held"]
