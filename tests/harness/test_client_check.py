@@ -1,0 +1,46 @@
+"""Clients against a server that stalls: when they give up, what is lost and what is doubled."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from harness.client_check import check, judge
+
+SENDER = """
+import smtplib, sys
+with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), timeout=0.7) as client:
+    client.sendmail("bob@example.com", ["alice@example.com"], "Subject: x\\r\\n\\r\\n" + "A line.\\r\\n" * 100)
+"""
+
+
+def test_judgement() -> None:
+    assert judge(1, 0, 0, 0).startswith("LOST: the client reported success")
+    assert judge(1, 1, 1, 2).startswith("DUPLICATED")
+    assert judge(1, 1, 0, 0).startswith("LOST: not stored")
+    assert judge(1, 1, 0, 1) == "nothing lost, nothing duplicated"
+
+
+@pytest.mark.timeout(90)
+async def test_a_sender_gives_up_and_doubles_only_after_data() -> None:
+    reports = {report.stage: report for report in await check([sys.executable, "-c", SENDER, "{smtp_port}"], 20)}
+    assert not reports["login"].reached
+    for stage in ("greeting", "mid-body", "after-data"):
+        report = reports[stage]
+        assert report.reached, report.line()
+        assert report.gave_up_seconds is not None
+        assert 0.3 < report.gave_up_seconds < 15
+        assert report.exit_code == 1
+    assert reports["greeting"].verdict.startswith("nothing lost")
+    assert reports["mid-body"].verdict.startswith("nothing lost")
+    assert reports["after-data"].verdict.startswith("DUPLICATED"), reports["after-data"].line()
+
+
+@pytest.mark.timeout(60)
+async def test_a_reader_that_never_gives_up_is_told() -> None:
+    script = "import poplib, sys; c = poplib.POP3('127.0.0.1', int(sys.argv[1])); c.user('alice'); c.pass_('secret'); c.quit()"
+    (report,) = await check([sys.executable, "-c", script, "{pop3_port}"], 4, ("login",))
+    assert report.reached
+    assert report.gave_up_seconds is None
+    assert "never gave up, killed" in report.line()
