@@ -272,3 +272,71 @@ async def run(host: str, port: int, *, seed: int, clients: int, commands: int, u
         for index in range(clients):
             group.create_task(one(index))
     return complaints
+
+
+class ResyncClient(StressClient):
+    """A client that comes and goes, and keeps its copy of the mailbox up to date by QRESYNC alone (RFC 7162)."""
+
+    def __init__(self, name: str, complaints: Complaints) -> None:
+        super().__init__(name, 0, complaints)
+        self.flags: dict[int, frozenset[bytes]] = {}
+        self.uid_validity = 0
+        self.modseq = 0
+
+    def untagged(self, response: bytes) -> None:
+        found = re.search(rb"\[(UIDVALIDITY|HIGHESTMODSEQ) (\d+)\]", response)
+        if found and found[1] == b"UIDVALIDITY":
+            self.uid_validity = int(found[2])
+        elif found:
+            self.opened_at = int(found[2])
+        elif response.startswith(b"* VANISHED"):
+            for item in response.split()[-1].split(b","):
+                low, _, high = item.partition(b":")
+                for uid in range(int(low), int(high or low) + 1):
+                    self.flags.pop(uid, None)
+        elif b" FETCH (" in response:
+            uid, flags, modseq = _UID.search(response), _FLAGS.search(response), _MODSEQ.search(response)
+            if uid and flags:
+                kept = frozenset(flag for flag in flags[1].split() if flag != b"\\Recent")
+                self.flags[int(uid[1])] = kept
+            if modseq and int(modseq[1]) > self.opened_at and self.command.startswith(b"SELECT"):
+                self.complain(f"SELECT told mod-sequence {modseq[1]!r} above HIGHESTMODSEQ {self.opened_at}")
+
+    async def visit(self, host: str, port: int, user: str) -> None:
+        """Connect, catch up, leave."""
+        await self.connect(host, port, user)
+        await self.do(b"ENABLE QRESYNC")
+        if self.uid_validity:
+            await self.do(b"SELECT INBOX (QRESYNC (%d %d))" % (self.uid_validity, self.modseq))
+        else:
+            await self.do(b"SELECT INBOX")
+            await self.do(b"UID FETCH 1:* (FLAGS)")
+        self.modseq = self.opened_at
+        await self.logout()
+
+    async def compare(self, host: str, port: int, user: str) -> None:
+        """In a quiet mailbox: catch up once more, then complain of any difference from what is really there."""
+        await self.visit(host, port, user)
+        mine, self.flags = self.flags, {}
+        await self.connect(host, port, user)
+        await self.do(b"ENABLE QRESYNC")
+        await self.do(b"SELECT INBOX")
+        await self.do(b"UID FETCH 1:* (FLAGS)")
+        if mine != self.flags:
+            different = sorted(uid for uid in mine.keys() | self.flags.keys() if mine.get(uid) != self.flags.get(uid))
+            self.complain(f"resynchronized state differs for UIDs {different[:10]}")
+        await self.logout()
+
+
+async def run_with_resync(host: str, port: int, *, seed: int, clients: int, commands: int) -> Complaints:
+    """`run`, while another client comes and goes; at the end its copy has to be right."""
+    complaints = Complaints()
+    client = ResyncClient("q", complaints)
+    traffic = asyncio.ensure_future(run(host, port, seed=seed, clients=clients, commands=commands))
+    while not traffic.done():
+        await client.visit(host, port, "alice")
+    found = await traffic
+    await client.compare(host, port, "alice")
+    found.found += complaints.found
+    found.commands += complaints.commands
+    return found
