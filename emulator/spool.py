@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NAME_CHARACTERS = 8
 IN, OUT, BAD = "In", "Out", "BAD"
 THREADS = 8
+FRESH_OCTETS_MAX = 32 << 20
+REMOVE_AFTER_SECONDS = 0.05
 _TEMPORARY = ".tmp"
 
 
@@ -175,6 +178,12 @@ class DiskSpool:
         self._root = directory / "Imcdata"
         self._draw = draw or spool_names()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mailjam-spool")
+        self._fresh: OrderedDict[str, bytes] = OrderedDict()
+        """Files of `In` written just now: the worker that wants one next need not wait for the disk."""
+        self._fresh_octets = 0
+        self._leaving: dict[str, None] = {}
+        """Names to be removed from `In`, many in one trip. The store knows that they were delivered."""
+        self._timer: asyncio.TimerHandle | None = None
         self._removed: list[str] = []
         """Names removed from `In`, which might be there again after a power failure."""
         self._gone: list[str] = []
@@ -199,8 +208,24 @@ class DiskSpool:
 
     async def write(self, folder: str, envelope: Envelope, octets: bytes) -> str:
         name = self._draw()
-        await self._write(self._path(folder, name), pack(envelope, octets))
+        data = pack(envelope, octets)
+        await self._write(self._path(folder, name), data)
+        if folder == IN:
+            self._keep_fresh(name, data)
         return name
+
+    def _keep_fresh(self, name: str, data: bytes) -> None:
+        self._fresh[name] = data
+        self._fresh_octets += len(data)
+        while self._fresh_octets > FRESH_OCTETS_MAX:
+            _, dropped = self._fresh.popitem(last=False)
+            self._fresh_octets -= len(dropped)
+
+    def _take_fresh(self, name: str) -> bytes | None:
+        data = self._fresh.pop(name, None)
+        if data is not None:
+            self._fresh_octets -= len(data)
+        return data
 
     async def _write(self, path: Path, data: bytes) -> None:
         removed, self._removed = self._removed, []
@@ -215,6 +240,12 @@ class DiskSpool:
             self._removed.extend(removed)
 
     async def read(self, folder: str, name: str) -> tuple[Envelope, bytes]:
+        if folder == IN:
+            if name in self._leaving:
+                raise FileNotFoundError(name)
+            fresh = self._take_fresh(name)
+            if fresh is not None:
+                return unpack(fresh)
         try:
             data = await _read(self._path(folder, name), executor=self._threads)
         except FileNotFoundError:
@@ -224,10 +255,27 @@ class DiskSpool:
         return unpack(data)
 
     async def remove(self, folder: str, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            await _unlink(self._path(folder, name), executor=self._threads)
-        if folder == IN:
-            self._removed.append(name)
+        if folder != IN:
+            await _unlink([self._path(folder, name)], executor=self._threads)
+            return
+        self._take_fresh(name)
+        self._leaving[name] = None
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(REMOVE_AFTER_SECONDS, self._remove_leaving)
+
+    def _remove_leaving(self) -> None:
+        self._timer = None
+        names = list(self._leaving)
+        trip = self._threads.submit(_unlink_all, [self._path(IN, name) for name in names])
+        loop = asyncio.get_running_loop()
+        trip.add_done_callback(lambda done: _call_soon(loop, self._left, names, done.exception()))
+
+    def _left(self, names: list[str], error: BaseException | None) -> None:
+        for name in names:
+            self._leaving.pop(name, None)
+        if error is None:  # else they stay, and so does the store's memory of their delivery
+            self._removed.extend(names)
 
     def gone(self) -> list[str]:
         gone, self._gone = self._gone, []
@@ -248,9 +296,15 @@ class DiskSpool:
             with os.scandir(self._root / folder) as entries:
                 return sorted((entry.name, entry.stat().st_size) for entry in entries if is_spool_name(entry.name))
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, look)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, look)
+        return [pair for pair in found if folder != IN or pair[0] not in self._leaving]
 
     def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        with contextlib.suppress(OSError):
+            _unlink_all([self._path(IN, name) for name in self._leaving])
         self._threads.shutdown(wait=False)
 
 
@@ -297,9 +351,17 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-@wrap
-def _unlink(path: Path) -> None:
-    path.unlink(missing_ok=True)
+def _unlink_all(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+_unlink = wrap(_unlink_all)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
+        loop.call_soon_threadsafe(callback, *arguments)
 
 
 def _sync_folder(path: Path) -> None:

@@ -60,12 +60,50 @@ async def test_a_name_is_gone_when_no_crash_can_bring_it_back(tmp_path):
     spool.open()
     name = await spool.write(IN, ENVELOPE, b"x")
     await spool.remove(IN, name)
+    async with asyncio.timeout(5):
+        while (tmp_path / "Imcdata" / "In" / name).exists() or not spool._removed:
+            await asyncio.sleep(0.01)
     assert spool.gone() == [], "its folder was not synced since"
     await spool.write(OUT, ENVELOPE, b"x")
     assert spool.gone() == []
     await spool.write(IN, ENVELOPE, b"x")
     assert spool.gone() == [name]
     assert spool.gone() == []
+    spool.close()
+
+
+async def test_closing_removes_what_was_to_be_removed(tmp_path):
+    spool = DiskSpool(tmp_path)
+    spool.open()
+    names = [await spool.write(IN, ENVELOPE, b"x") for _ in range(3)]
+    for name in names[:2]:
+        await spool.remove(IN, name)
+    assert [name for name, _ in await spool.names(IN)] == names[2:]
+    spool.close()
+    assert [path.name for path in (tmp_path / "Imcdata" / "In").iterdir()] == names[2:]
+
+
+async def test_what_was_written_just_now_is_not_read_from_disk_again(tmp_path):
+    spool = DiskSpool(tmp_path)
+    spool.open()
+    name = await spool.write(IN, ENVELOPE, b"x")
+    (tmp_path / "Imcdata" / "In" / name).rename(tmp_path / "aside")
+    assert await spool.read(IN, name) == (ENVELOPE, b"x")
+    with pytest.raises(FileNotFoundError):
+        await spool.read(IN, name)
+    (tmp_path / "aside").rename(tmp_path / "Imcdata" / "In" / name)
+    assert await spool.read(IN, name) == (ENVELOPE, b"x"), "a second attempt reads the file"
+    spool.close()
+
+
+async def test_memory_for_what_was_written_just_now_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FRESH_OCTETS_MAX", 1000)
+    spool = DiskSpool(tmp_path)
+    spool.open()
+    names = [await spool.write(IN, ENVELOPE, b"x" * 400) for _ in range(5)]
+    assert spool._fresh_octets <= 1000
+    assert [(await spool.read(IN, name))[1] for name in names] == [b"x" * 400] * 5
+    assert spool._fresh_octets == 0
     spool.close()
 
 
