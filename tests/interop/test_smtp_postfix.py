@@ -40,6 +40,7 @@ flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
 relay unix - - n - - smtp
+lmtp unix - - n - - lmtp
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
@@ -142,6 +143,18 @@ async def test_postfix_sends_into_mailjam_and_its_queue_drains(
         assert all(message.endswith("\r\n\r\n.dot\r\ngrüße\r\n".encode()) for message in messages), postfix.log
         kind = b"with ESMTPS id" if tls == "encrypt" else b"with ESMTP id"
         assert all(kind in message for message in messages)
+
+
+async def test_postfix_delivers_by_lmtp(postfix_folder: Path, start_server: Any) -> None:
+    server: Server = await start_server(lmtp_port=0, users=["b:x"], strict_users=True, pop3_port=None, nntp_port=None)
+    transport = f"lmtp:inet:127.0.0.1:{server.addresses['lmtp'][1]}"
+    with Postfix(postfix_folder, default_transport=transport) as postfix:
+        recipients = ["b@here.example", "nobody@here.example", "b+tag@here.example"]
+        command = ["sendmail", "-C", postfix_folder / "etc", "-f", "b@here.example", "-i", *recipients]
+        await asyncio.to_thread(subprocess.run, command, input=b"Subject: lmtp\n\nx\n", check=True, timeout=30)
+        messages = await delivered(server, "b", 2)  # the message, and Postfix's report of the unknown user
+        assert any(b"with LMTP id" in message for message in messages), postfix.log
+        assert any(b"nobody@here.example" in message and b"5.1.1" in message for message in messages), postfix.log
 
 
 async def test_postfix_is_the_smart_host(postfix_folder: Path, start_server: Any) -> None:
