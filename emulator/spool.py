@@ -176,6 +176,7 @@ class DiskSpool:
 
     def __init__(self, directory: Path, draw: Callable[[], str] | None = None) -> None:
         self._root = directory / "Imcdata"
+        self._folders = {folder: self._root / folder for folder in (IN, OUT, BAD)}
         self._draw = draw or spool_names()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mailjam-spool")
         self._fresh: OrderedDict[str, bytes] = OrderedDict()
@@ -204,7 +205,7 @@ class DiskSpool:
             raise SettingsError(text) from None
 
     def _path(self, folder: str, name: str) -> Path:
-        return self._root / folder / name
+        return self._folders[folder] / name
 
     async def write(self, folder: str, envelope: Envelope, octets: bytes) -> str:
         name = self._draw()

@@ -1,7 +1,8 @@
 """Fuzz targets: a whole session of each front-end over a connection in memory, and the conversion both ways.
 
 A target raises when there is a defect: an exception that reaches the top of a session, a buffer beyond its bound,
-octets that do not come out as they went in. `fuzz.py` drives them with atheris; `test_targets.py` runs seeds and regressions.
+octets that do not come out as they went in. `fuzz.py` drives them with atheris; `test_targets.py` runs seeds and
+regressions.
 """
 
 from __future__ import annotations
