@@ -12,6 +12,7 @@ from typing import Any
 from emulator.config import Settings, SettingsError, front_end_with, limits_with, parse_account
 from harness.faults import Fault
 from harness.faults.engine import ActiveFault
+from harness.faults.model import write_script
 from harness.gates import Gate
 from protocols.ports import Target
 from protocols.settings import FrontEndSettings, Limits
@@ -459,5 +460,6 @@ class MailJam:
             found.append(("mailjam wait-for graph, queues and services", "\n".join(state)))
         strikes = [str(strike) for strike in bench.faults.strikes()]
         if strikes:
-            found.append(("mailjam faults", "\n".join(strikes)))
+            script = write_script(bench.faults.recorded())
+            found.append(("mailjam faults, and the script that replays them", "\n".join([*strikes, "", script])))
         return found

@@ -117,6 +117,8 @@ class Snapshots:
                 folder_id = getattr(record, "folder_id", None)
                 if folder_id is not None:
                     self._look_at_folder(snapshot, store.folders_by_id.get(folder_id), folder_id)
+                if isinstance(record, changes.FolderSaved) and record.mailbox is not None:
+                    self._look_at_mailbox(snapshot, store.mailboxes.get(record.mailbox))
                 if isinstance(record, changes.FlagsSet):
                     self._look_at_flags(snapshot, record)
                 elif isinstance(record, changes.SubscriptionsSet | changes.MailboxDeleted):

@@ -70,14 +70,14 @@ class Headers(Mapping[str, str]):
         self._block = part.headers
 
     def __getitem__(self, name: str) -> str:
-        value = self._block.get(name)
+        value = self._block.get(_octets(name))
         if value is None:
             raise KeyError(name)
         return decode_words(value)
 
     def get_all(self, name: str) -> list[str]:
         """Values of all fields of that name."""
-        return [decode_words(value) for value in self._block.get_all(name)]
+        return [decode_words(value) for value in self._block.get_all(_octets(name))]
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(dict.fromkeys(name.decode("latin-1") for name, _ in self._block)))
@@ -86,11 +86,16 @@ class Headers(Mapping[str, str]):
         return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._block
+        return isinstance(name, str) and _octets(name) in self._block
 
     def items_all(self) -> list[tuple[str, str]]:
         """(name, decoded value) of every field in order."""
         return [(name.decode("latin-1"), decode_words(value)) for name, value in self._block]
+
+
+def _octets(name: str) -> bytes:
+    """A field name as `Headers` gives it: octets that are no ASCII stand as Latin-1."""
+    return name.encode("latin-1", "replace")
 
 
 def numbered_parts(root: Part) -> Iterator[tuple[str, Part]]:
