@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from protocols.actor import Actor, current_actor
-from protocols.ports import Clock, NoSuchMailbox, PortError, Rejected, Target, Unavailable
+from protocols.ports import Clock, NoSuchMailbox, OverQuota, PortError, Rejected, Target, Unavailable
 
 from . import dsn
 from .events import Bus, DirectoryChanged, MessageAccepted, MessageBad, MessageDelivered, SiteAddressingRebuilt
@@ -256,7 +256,7 @@ class InboundMail:
             return read_so_far[0]
 
         async def resolve(envelope: Envelope) -> list[Target]:
-            return await self._targets(envelope, outcomes)
+            return await self._targets(envelope, outcomes, len(read_so_far[0][1]) + len(return_path(envelope)))
 
         try:
             messages = await self._converter.deliver(name, read, resolve, return_path)
@@ -269,7 +269,7 @@ class InboundMail:
         except (Unavailable, OSError):
             self._try_again_later(name)
         except PortError as error:
-            await self._report(read_so_far, outcomes)
+            await self._report(read_so_far, _all_failed(read_so_far, outcomes, error))
             await self._give_up(name, str(error))
         except Exception as error:  # whatever a poison message does, the queue goes on (KB Q232279)
             await self._try_again_or_give_up(name, f"conversion failed: {type(error).__name__}: {error}")
@@ -295,9 +295,10 @@ class InboundMail:
             envelope, octets = read_so_far[0]
             await self.report(envelope, octets, outcomes)
 
-    async def _targets(self, envelope: Envelope, outcomes: list[dsn.Outcome]) -> list[Target]:
+    async def _targets(self, envelope: Envelope, outcomes: list[dsn.Outcome], octets: int) -> list[Target]:
         """The mailboxes of the recipients, each once. Raises Rejected when there is none.
 
+        A mailbox without room for so many `octets` is left out, so that it does not keep the message from the others.
         What becomes of each recipient is noted in `outcomes`; of success only where somebody asked.
         """
         names: list[str] = []
@@ -319,7 +320,7 @@ class InboundMail:
                 outcomes.append(dsn.Outcome(address, dsn.FAILED, "5.1.1", problem))
                 continue
             quota = self._settings.mailbox_bytes_max
-            if quota and mailbox.size >= quota:
+            if quota and mailbox.size + mailbox.size_pending + octets > quota:
                 problem = f"mailbox {mailbox.name} is over its quota"
                 outcomes.append(dsn.Outcome(address, dsn.FAILED, "5.2.2", problem))
                 continue
@@ -364,6 +365,18 @@ class InboundMail:
         self._attempts.pop(name, None)
         self._delays.pop(name, None)
         self._settle()
+
+
+def _all_failed(
+    read_so_far: list[tuple[Envelope, bytes]], outcomes: list[dsn.Outcome], error: PortError
+) -> list[dsn.Outcome]:
+    """The outcomes of a message that nobody got: where a recipient's own reason is not known, the common one."""
+    failed = {outcome.address: outcome for outcome in outcomes if outcome.action == dsn.FAILED}
+    status = "5.2.2" if isinstance(error, OverQuota) else "5.0.0"
+    for envelope, _ in read_so_far:
+        for address in envelope.recipients:
+            failed.setdefault(address, dsn.Outcome(address, dsn.FAILED, status, str(error)))
+    return list(failed.values())
 
 
 def return_path(envelope: Envelope) -> bytes:

@@ -112,6 +112,20 @@ async def test_the_smart_host_reports_success_itself_to_the_sender(near: Server,
     assert near.inbound.accepted_count == 0
 
 
+async def test_a_full_mailbox_is_reported(start_server) -> None:  # type: ignore[no-untyped-def]
+    """The message was acknowledged: who sent it has to be told (RFC 5321 section 6.1)."""
+    server: Server = await start_server(hostname="here.example", mailbox_bytes_max=3000)
+    large = "Subject: x\r\n\r\n" + "line\r\n" * 300
+    await asyncio.to_thread(mail, server, ["bob@here.example"], large)
+    await server.inbound.settled()
+    await asyncio.to_thread(mail, server, ["bob@here.example", "carol@here.example"], large, mail=["RET=HDRS"])
+    (report,) = await arrived(server, "alice@here.example")
+    recipient = list(report.iter_parts())[1].get_payload()[1]
+    assert (recipient["Final-Recipient"], recipient["Status"]) == ("rfc822;bob@here.example", "5.2.2")
+    assert len(server.store.mailboxes["bob@here.example"].inbox.messages) == 1
+    assert len(server.store.mailboxes["carol@here.example"].inbox.messages) == 1
+
+
 async def test_a_smart_host_that_is_down_is_tried_again(start_server, near: Server, far: Server) -> None:  # type: ignore[no-untyped-def]
     far_port = far.addresses["smtp"][1]
     await far.control.pause("MSExchangeIMC")
