@@ -192,20 +192,20 @@ async def xhdr(session: NntpSession, arguments: list[bytes]) -> Reply:
 
 
 @commands.command(
-    "XPAT", states=(READER,), syntax=words(3, 200), usage="XPAT field range|message-id pattern...", capability="XPAT"
+    "XPAT", states=(READER,), syntax=words(3, 200), usage="XPAT field range|message-id pattern", capability="XPAT"
 )
 async def xpat(session: NntpSession, arguments: list[bytes]) -> Reply:
-    """RFC 2980 section 2.9: the values that match one of the patterns."""
+    """RFC 2980 section 2.9: the values that match; words behind the range are one pattern with spaces in it."""
     name = header_name(arguments[0])
     name = _checked_name(_XHDR_NAMES.get(name, name))
     which = range_or_message_id(arguments[1])
-    patterns = [pattern_argument(word) for word in arguments[2:]]
+    wanted = pattern_argument(b" ".join(arguments[2:]))
     articles = chosen(session, which, b"")
     if isinstance(articles, bytes) and articles:
         return articles
     session.send(b"221 " + arguments[0] + b" matches follow\r\n")
     async for number, value in _values(session, [] if isinstance(articles, bytes) else articles, name):
-        if value is not None and any(pattern.matches(text(value)) for pattern in patterns):
+        if value is not None and wanted.matches(text(value)):
             shown = which if isinstance(which, bytes) else b"%d" % number
             session.send(shown + b" " + value + b"\r\n")
             await session.flush_when_large()
