@@ -18,7 +18,7 @@ from collections.abc import Callable
 from harness.exploration.certificate import explore
 from harness.exploration.execution import Actor, Factory, Program
 from harness.exploration.objects import Lock
-from harness.explorer import Options, explore_scenario, without_collector
+from harness.explorer import Options, calm_collector, explore_scenario
 from harness.scenario import Scenario
 from harness.wire_bench import Bench
 
@@ -52,7 +52,7 @@ def per_second(factory: Factory, strategy: str, seconds: float) -> float:
     best = 0.0
     for number in range(ROUNDS):
         started, count = time.process_time(), 0
-        with without_collector():
+        with calm_collector():
             while (spent := time.process_time() - started) < seconds / ROUNDS:
                 found = explore(factory, strategy, runs=100, seed=number, executions_max=100)
                 count += found.executions + found.pruned

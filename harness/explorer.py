@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -84,16 +85,25 @@ class Options:
     checks: bool = True
 
 
+YOUNG_OBJECTS = 50_000
+"""Objects after which the cycle collector looks at the youngest: those of some dozens of executions."""
+
+
 @contextmanager
-def without_collector() -> Iterator[None]:
-    """Keep Python's cycle collector away for a while: it would look through the same objects again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
+def calm_collector() -> Iterator[None]:
+    """Let Python's cycle collector look only at what executions leave behind, and not all the time.
+
+    A world is full of cycles, so the collector has to run; what was there before an exploration it need not look at.
+    """
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 100, 100)
     try:
         yield
     finally:
-        if enabled:
-            gc.enable()
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 def explore_scenario(scenario: Scenario, options: Options) -> Finding:
@@ -102,7 +112,7 @@ def explore_scenario(scenario: Scenario, options: Options) -> Finding:
     Raises RuntimeError when a participant never enters the conversion stage.
     """
     check_participation(scenario)
-    with without_collector():
+    with calm_collector():
         certificate = explore(
             scenario.program,
             options.strategy,
@@ -114,15 +124,13 @@ def explore_scenario(scenario: Scenario, options: Options) -> Finding:
             stop_at_jam=options.stop_at_jam,
             label=scenario.label,
         )
-    gc.collect()
     finding = Finding(scenario, certificate)
     if options.checks:
         sample = certificate.first_jam or run_once(scenario.program, stay)
         finding.deterministic = check_determinism(scenario.program, Schedule.of(sample, scenario.label))
         if options.strategy == "dpor" and certificate.exhausted and len(scenario.kinds) == 2:
-            with without_collector():
+            with calm_collector():
                 finding.sound = check_soundness(scenario.program, executions_max=SOUNDNESS_EXECUTIONS_MAX)
-            gc.collect()
     if certificate.first_jam is not None:
         finding.minimised = minimise(scenario.program, Schedule.of(certificate.first_jam, scenario.label))
     return finding
@@ -254,7 +262,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         scenarios = scenarios_of(arguments)
     except (UnknownScenario, UnknownParticipant) as error:
-        print(f"mailjam: {error}")
+        print(f"mailjam: {error}", file=sys.stderr)
         return EXIT_USAGE
     options = Options(
         arguments.strategy,

@@ -253,7 +253,10 @@ async def _post(world: World, actor: Actor, number: int) -> None:
 
 
 async def _session(world: World, actor: Actor, session_class: Any, prologue: bytes, request: bytes, kind: str) -> None:
-    connection = MemoryConnection(prologue, request, _START_OPS[kind])
+    folders = world.store.folders_by_id.values()
+    number = world.actors.index(actor) + 1
+    sees = [each.folder_id for each in folders if each.owner is None or each.owner.name == user_of(number)]
+    connection = MemoryConnection(prologue, request, _START_OPS[kind], sees)
     world.connections.append((actor.name, connection))
     await session_class(connection, world.services, actor).run()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         schedule = Schedule.parse(arguments.token)
         scenario = Scenario.parse(schedule.label)
     except (TokenError, UnknownScenario) as error:
-        print(f"mailjam: {error}")
+        print(f"mailjam: {error}", file=sys.stderr)
         return EXIT_USAGE
     if arguments.build:
         return _other_build(arguments, schedule, scenario)
@@ -126,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             result = asyncio.run(replay_on_wire(scenario, outcome, max(1, arguments.repeat)))
         except UnknownParticipant as error:
-            print(f"mailjam: {error}")
+            print(f"mailjam: {error}", file=sys.stderr)
             return EXIT_USAGE
         code = result.exit_code
         found["wire"] = {"counts": dict(result.counts), "seconds": result.seconds, "details": result.details[:10]}

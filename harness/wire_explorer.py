@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -140,7 +141,7 @@ def explore_command(scenarios: Sequence[Scenario], options: Options, *, as_json:
     try:
         findings = [asyncio.run(explore_on_wire(scenario, options)) for scenario in scenarios]
     except UnknownParticipant as error:
-        print(f"mailjam: {error}")
+        print(f"mailjam: {error}", file=sys.stderr)
         return 2
     if as_json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))

@@ -6,8 +6,9 @@ what it touches, so that the reduction knows which steps commute:
 
 * `X.wanted` in front of a section is possible only while the section is free (or owned by the actor itself). That is
   the same set of orders as the section's own queue gives: whoever queues could as well have come later.
-* Each change of the store is a WRITE of "store", each read of a message and each reply to a peer a READ of it; the
-  spool, the work queues and the cache of converted messages have a key each.
+* Each change of a folder is a WRITE of it, each change of mailboxes a WRITE of "store"; each reply to a peer is a READ
+  of both, for all folders that the peer can see; spool, work queues and the cache of converted messages have keys of
+  their own.
 
 The mailboxes' own messages are converted once for an exploration; everything that can change is new in each execution,
 and each message that comes in is converted in each execution anew.
@@ -24,7 +25,7 @@ from typing import Any
 
 from emulator import changes, imail
 from emulator.builds import SECTION_RANKS, Build
-from emulator.changes import Change, Loaded, MemoryBackend, Settle
+from emulator.changes import Change, Loaded, MemoryBackend, Settle, SpoolDone, SpoolForgotten
 from emulator.config import Settings
 from emulator.content import Content
 from emulator.converter import Converter
@@ -45,7 +46,15 @@ from protocols.actor import Actor, current_actor
 from protocols.ports import Services
 from protocols.reader import Buffer
 
-STORE, CACHE, QUEUE, SPOOL, DIRECTORY, SITE = "store", "cache", "queue", "spool", "directory", "site addressing"
+STORE, FOLDER, CACHE, QUEUE, SPOOL, DIRECTORY, SITE = (
+    "store",
+    "folder",
+    "cache",
+    "queue",
+    "spool",
+    "directory",
+    "site addressing",
+)
 
 _TOUCHED_WHILE_RUNNING = frozenset((STORE, SPOOL, DIRECTORY, ""))
 """Targets of points whose objects declare each access themselves, as the code behind the point runs."""
@@ -176,11 +185,20 @@ class ExploredSections(Sections):
         self.violations = Counter()
 
 
+_OWN_CHANGES = (SpoolDone, SpoolForgotten)
+"""Changes about a spool file, which belongs to the one actor that delivers it."""
+
+
 class _Backend(MemoryBackend):
     """Declares the changes of the store."""
 
     async def commit(self, changes: Sequence[Change], settle: Settle) -> None:
-        touch(STORE, WRITE)
+        for change in changes:
+            folder_id = getattr(change, "folder_id", None)
+            if folder_id is not None:
+                touch((FOLDER, folder_id), WRITE)
+            elif not isinstance(change, _OWN_CHANGES):
+                touch(STORE, WRITE)
         settle(True)
 
     async def read(self, content: Content) -> Any:
@@ -277,17 +295,19 @@ class MemoryConnection:
     compressed = False
     peer = "127.0.0.1:1"
 
-    def __init__(self, prologue: bytes, request: bytes, start: Op | None) -> None:
+    def __init__(self, prologue: bytes, request: bytes, start: Op | None, sees: Sequence[int]) -> None:
+        """`sees`: the folders that a reply can tell about."""
         self.buffer = Buffer()
         self.buffer.feed(prologue)
         self.sent: list[bytes] = []
+        self._sees = tuple((FOLDER, folder_id) for folder_id in sees)
         self._request: bytes | None = request
         self._start = start
         self._fresh = bool(prologue)
 
     def write(self, pieces: Sequence[bytes]) -> None:
-        """A reply may say anything about the store, so it counts as a look at it."""
-        touch(STORE, READ)
+        """A reply may say anything about what the peer can see, so it counts as a look at that."""
+        self._look()
         self.sent.extend(pieces)
 
     async def drain(self) -> None:
@@ -301,10 +321,15 @@ class MemoryConnection:
             return False
         if self._start is not None:
             await self._start
-        touch(STORE, READ)
+        self._look()
         self.buffer.feed(self._request)
         self._request = None
         return True
+
+    def _look(self) -> None:
+        touch(STORE, READ)
+        for folder in self._sees:
+            touch(folder, READ)
 
     def poke(self) -> None:
         """A session that is woken between commands would look again; the peer's next command does that as well."""
