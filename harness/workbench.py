@@ -47,6 +47,7 @@ class Workbench:
         self.named_gates: dict[str, Gate] = {}
         """Gates that were set by name, over HTTP."""
         self._gates: Gates | None = None
+        self._gates_are_ours = True
         self._gate_numbers = count(1)
         self._sessions: dict[int, Any] = {}
         """Open sessions by the number of their transcript."""
@@ -152,8 +153,13 @@ class Workbench:
     # --- gates --------------------------------------------------------------------------------------------------------
 
     def _find_gates(self) -> Gates:
-        if self._gates is None or self.server.scheduler.hook is None:
-            self._gates = Gates(self.server.scheduler)
+        hook = self.server.scheduler.hook
+        if self._gates is None or hook is None:
+            standing = getattr(hook, "__self__", None)
+            # Somebody else's gates (a scenario that is armed) stay: there is one hook for all.
+            self._gates_are_ours = not isinstance(standing, Gates)
+            self._gates = Gates(self.server.scheduler) if self._gates_are_ours else standing
+        assert self._gates is not None
         return self._gates
 
     @property
@@ -169,7 +175,9 @@ class Workbench:
 
     def close_gates(self) -> None:
         """Open all gates; points cost nothing again."""
+        for gate in self.named_gates.values():
+            gate.release()
         self.named_gates.clear()
-        if self._gates is not None:
+        if self._gates is not None and self._gates_are_ours:
             self._gates.close()
-            self._gates = None
+        self._gates = None
