@@ -135,7 +135,7 @@ async def etrn(session: SmtpSession, argument: bytes) -> Reply:
         return session.reply(459, "4.5.4", f"node {node} not allowed: there are no named queues here")
     waiting = await session.services.submission.start_queue(node)
     if not waiting:
-        return session.reply(251, "2.0.0", f"no messages waiting for node {node}")
+        return session.reply(251, "2.0.0", f"{session.voice.nothing_waits} {node}")
     return session.reply(253, "2.0.0", f"{waiting} pending messages for node {node} started")
 
 

@@ -46,6 +46,7 @@ class Voice:
     unknown = b"500 5.5.1 command not recognized\r\n"
     nested_mail = b"503 5.5.1 sender already specified\r\n"
     start_data = b"354 end data with <CR><LF>.<CR><LF>\r\n"
+    nothing_waits = "no messages waiting for node"
     reset = b"250 2.0.0 OK\r\n"
 
     def knows(self, extension: str) -> bool:
@@ -95,6 +96,7 @@ class Exchange55(Voice):
     unknown = b"500 Command not recognized\r\n"
     nested_mail = b"503 Sender already specified.\r\n"
     start_data = b"354 Send data.  End with CRLF.CRLF\r\n"
+    nothing_waits = "No mail messages waiting for node"
     reset = b"250 OK\r\n"
     extensions = frozenset({"HELP", "ETRN", "DSN", "SIZE", "AUTH", "VRFY"})
 
