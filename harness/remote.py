@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -270,3 +271,40 @@ def _user(arguments: argparse.Namespace, remote: Remote) -> int:
         inbox = next((folder for folder in one["folders"] if folder["name"] == "INBOX"), {"messages": 0})
         print(f"{one['name']:32} {'account' if one['account'] else 'mailbox':8} {inbox['messages']:6} messages")
     return 0
+
+
+def service_parser(subparsers: Any) -> Any:
+    """`mailjam service`."""
+    parser = _parser(subparsers, "service", "show and control the services", _service)
+    parser.add_argument("name", nargs="?", help="IS, IMC or the whole name; without it all are shown")
+    parser.add_argument("request", nargs="?", choices=("start", "stop", "pause", "continue"))
+    parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="wait so long (%(default)s)")
+    return parser
+
+
+_STATE_AFTER = {"start": "running", "stop": "stopped", "pause": "paused", "continue": "running"}
+
+
+def _service(arguments: argparse.Namespace, remote: Remote) -> int:
+    """Exit code 1: the request is not carried out yet; who holds what and who waits for whom is shown."""
+    wanted, expected = "", ""
+    if arguments.request:
+        path = f"/api/services/{urllib.parse.quote(arguments.name, safe='')}/{arguments.request}"
+        wanted, expected = remote.json("POST", path)["service"], _STATE_AFTER[arguments.request]
+    end = time.monotonic() + arguments.timeout
+    while True:
+        states = {one["name"]: one["state"] for one in remote.json("GET", "/api/services")}
+        if states.get(wanted, expected) == expected or time.monotonic() >= end:
+            break
+        time.sleep(0.05)
+    for name, state in states.items():
+        print(f"{name:16} {state}")
+    if states.get(wanted, expected) == expected:
+        return 0
+    pending = ", ".join(f"{name} is in `{state}`" for name, state in states.items() if state.endswith("pending"))
+    print(f"{wanted} is not {expected} after {arguments.timeout:g} s: {pending or states[wanted]}", file=sys.stderr)
+    from .explain import text_lines  # noqa: PLC0415  # it brings the explorer along
+
+    for line in text_lines(remote.json("GET", "/api/jam")):
+        print(f"  {line}", file=sys.stderr)
+    return 1

@@ -9,6 +9,7 @@ import pytest
 
 import pytest_mailjam
 from harness.cli import main
+from harness.remote import Remote
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +52,28 @@ def test_users(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "dora" in capsys.readouterr().out
     assert main(["user", "--http", "http://127.0.0.1:1", "add", "x:y"]) == 2
     assert "no mailjam at" in capsys.readouterr().err
+
+
+def test_services(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["service", "--http", url]) == 0
+    assert "MSExchangeIS     running" in capsys.readouterr().out
+    assert main(["service", "--http", url, "IMC", "stop"]) == 0
+    assert "MSExchangeIMC    stopped" in capsys.readouterr().out
+    assert main(["service", "--http", url, "IMC", "pause"]) == 2
+    assert "only a running service" in capsys.readouterr().err
+    assert main(["service", "--http", url, "imc", "start"]) == 0
+    assert "MSExchangeIMC    running" in capsys.readouterr().out
+    assert main(["service", "--http", url, "none", "stop"]) == 2
+    assert "no service" in capsys.readouterr().err
+
+
+def test_a_stop_that_does_not_end_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    started = pytest_mailjam.start_process({})
+    try:
+        Remote(started.url).json("POST", "/api/jam")
+        assert main(["service", "--http", started.url, "--timeout", "0.3", "IS", "stop"]) == 1
+    finally:
+        started.close()
+    said = capsys.readouterr().err
+    assert "MSExchangeIMC is in `stop pending`" in said
+    assert "held by" in said or "--wants imail-->" in said
