@@ -169,11 +169,21 @@ class NntpSession(Session["NntpSession"]):
         return self.group.messages[index] if 0 <= index < len(uids) else None
 
     def xref(self, message: Any) -> bytes:
-        """`host group:number …` (RFC 5536 section 3.2.14): where the article is now; made anew at each reading."""
-        content = message.content
+        """`host group:number …` (RFC 5536 section 3.2.14): where the article is now; made anew at each reading.
+
+        An article that was also copied about by other means is named once for each newsgroup, and in so many at most
+        as an article may be posted to: the time for a line of the overview has a bound.
+        """
+        content, folder = message.content, message.folder
         copies = self.services.store.find_message_id(content.message_id) if content.message_id else ()
-        places = [f"{copy.folder.name}:{copy.uid}" for copy in copies if copy.content is content]
-        return f"{self.settings.hostname} {' '.join(places or (f'{message.folder.name}:{message.uid}',))}".encode()
+        if len(copies) <= 1:
+            return f"{self.settings.hostname} {folder.name}:{message.uid}".encode()
+        places: dict[str, int] = {}
+        for copy in copies[: self.limits.newsgroups_per_article_max]:
+            if copy.content is content:
+                places.setdefault(copy.folder.name, copy.uid)
+        places[folder.name] = message.uid
+        return f"{self.settings.hostname} {' '.join([f'{name}:{uid}' for name, uid in places.items()])}".encode()
 
 
 def water_marks(group: Any) -> tuple[int, int, int]:

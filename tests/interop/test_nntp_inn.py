@@ -264,7 +264,7 @@ async def feed(inn: Inn, case: Case) -> None:
 async def departure(case: Case, port: int) -> str | None:
     """Where the server at `port` departs from the case, in one line, or None."""
     try:
-        await run_case(case, lambda: asyncio.open_connection("127.0.0.1", port), line_seconds_max=3)
+        await run_case(case, lambda: asyncio.open_connection("127.0.0.1", port), line_seconds_max=10)
     except DialogueError as error:
         expected, got = str(error).splitlines()[-2:]
         wanted = re.sub(r"^ *line \d+ expects: ", "", expected)
@@ -299,5 +299,6 @@ async def test_where_inn_departs_from_the_cases(start_inn) -> None:  # type: ign
     if os.environ.get("MAILJAM_CALIBRATE"):
         DIFFERENCES.write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     known = json.loads(DIFFERENCES.read_text())
-    assert set(found) == set(known)
+    new = {title: found[title] for title in found.keys() - known.keys()}
+    assert not new
     assert len(CASES) - len(found) >= len(CASES) // 2, "most cases hold for INN too"

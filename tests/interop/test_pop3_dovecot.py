@@ -138,7 +138,7 @@ def dovecot() -> Iterator[Dovecot]:
 async def departure(case: Case, port: int) -> str | None:
     """Where the server at `port` departs from the case, in one line, or None."""
     try:
-        await run_case(case, lambda: asyncio.open_connection("127.0.0.1", port), line_seconds_max=3)
+        await run_case(case, lambda: asyncio.open_connection("127.0.0.1", port), line_seconds_max=10)
     except DialogueError as error:
         expected, got = str(error).splitlines()[-2:]
         wanted = re.sub(r"^ *line \d+ expects: ", "", expected)
