@@ -10,7 +10,7 @@ Conversion runs on the task of whoever needs it, as in the original, where it ra
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,7 @@ class Converter:
         self._settings = settings
         self._scheduler = scheduler
         self._store = store
+        self._derived: deque[Content] = deque()
         self._cache: OrderedDict[bytes, bytes] = OrderedDict()
         self._cache_octets = 0
 
@@ -193,8 +194,17 @@ class Converter:
             return derived[key]
         except KeyError:
             octets, part = await self.structure(message)
-            value = derived[key] = compute(octets, part)
+            value = compute(octets, part)
+            if not derived:
+                self._remember_derived(message.content)
+            derived[key] = value
             return value
+
+    def _remember_derived(self, content: Content) -> None:
+        """Computed values of so many contents are kept; those of the oldest are dropped, to be computed again."""
+        self._derived.append(content)
+        if len(self._derived) > self._settings.derived_cache_messages_max:
+            self._derived.popleft().derived.clear()
 
     # --- the other actors ---------------------------------------------------------------------------------------------
 

@@ -128,3 +128,14 @@ async def test_a_generated_report_takes_its_path_and_comes_back_unchanged(start_
     octets = b"Subject: Undeliverable\r\n\r\nIt could not be delivered.\r\n"
     assert await server.converter.generate_report(lambda: octets) == octets
     assert [name for name in reached if name.endswith(".held")] == ["report.gateway.held", "report.imail.held"]
+
+
+async def test_computed_values_are_kept_for_so_many_contents() -> None:
+    world = World(derived_cache_messages_max=3)
+    inbox = (await world.store.create_mailbox("alice")).inbox
+    for number in range(5):
+        [message] = await world.converter.put(OCTETS + b"%d\r\n" % number, [Target(inbox)])
+        await world.converter.derive(message, "test.size", lambda octets, part: len(octets))
+        await world.converter.derive(message, "test.first", lambda octets, part: octets[:1])
+    assert [len(message.content.derived) for message in inbox.messages] == [0, 0, 2, 2, 2]
+    assert await world.converter.derive(inbox.messages[0], "test.size", lambda octets, part: -1) == -1
