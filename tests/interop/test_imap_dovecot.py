@@ -157,10 +157,11 @@ def _words(item: Any) -> Any:
 
 
 async def compare(start_server: Any, folder: Path, messages: list[tuple[str, bytes]]) -> dict[str, dict[str, Any]]:
-    theirs = split_fetches(dovecot(folder, script(messages)))
-    ours = split_fetches(await mailjam(start_server, messages))
-    assert len(ours) == len(messages)
-    assert len(theirs) == len(messages)
+    said = {"dovecot": dovecot(folder, script(messages)), "mailjam": await mailjam(start_server, messages)}
+    for who, octets in said.items():
+        assert b"\r\nc OK" in octets, f"{who} did not end the FETCH: {octets[-300:]!r}"
+    theirs, ours = split_fetches(said["dovecot"]), split_fetches(said["mailjam"])
+    assert (len(ours), len(theirs)) == (len(messages), len(messages))
     found: dict[str, dict[str, Any]] = {}
     for (name, _), mine, other in zip(messages, ours, theirs, strict=True):
         left, right = items_of(mine), items_of(other)
