@@ -77,8 +77,7 @@ def find(session: NntpSession, which: bytes | int | None) -> tuple[int, Any] | b
         copies = session.services.store.find_message_id(which)
         if not copies:
             return NO_SUCH_ID
-        inside = [copy for copy in copies if copy.folder is session.group]
-        return 0, (inside or copies)[0]
+        return 0, next((copy for copy in copies if copy.folder is session.group), copies[0])
     if session.group is None:
         return NO_GROUP
     number = session.current if which is None else which
@@ -97,7 +96,7 @@ async def _retrieve(session: NntpSession, which: bytes | int | None, verb: str) 
     if isinstance(found, bytes):
         return found
     number, message = found
-    session.actor.doing = f"{verb} {number or which!r}"
+    session.actor.doing = f"{verb} {text(which) if isinstance(which, bytes) else number}"
     try:
         octets = await session.services.conversion.octets(message)
     except NoSuchMessage:
