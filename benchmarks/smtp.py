@@ -1,4 +1,4 @@
-"""SMTP messages a second on kept connections: mailjam with everything behind it, beside bare aiosmtpd with a no-op handler.
+"""SMTP messages a second on kept connections: mailjam with all that is behind it, beside bare aiosmtpd.
 
     python benchmarks/smtp.py [--seconds 5] [--connections 8] [--octets 4096] [--pipelining]
 
@@ -28,8 +28,8 @@ def message(octets: int) -> bytes:
 
 
 def serve_mailjam(pipe: Connection) -> None:
-    from emulator.config import Settings
-    from emulator.server import Server
+    from emulator.config import Settings  # noqa: PLC0415 - each server in a process of its own
+    from emulator.server import Server  # noqa: PLC0415
 
     async def run() -> None:
         async with Server(Settings(inbound_queue_messages_max=10**9)) as server:
@@ -47,7 +47,7 @@ def serve_mailjam(pipe: Connection) -> None:
 
 
 def serve_aiosmtpd(pipe: Connection) -> None:
-    from aiosmtpd.smtp import SMTP
+    from aiosmtpd.smtp import SMTP  # noqa: PLC0415
 
     class Nothing:
         async def handle_DATA(self, server: object, session: object, envelope: object) -> str:
