@@ -296,9 +296,10 @@ def start_process(settings: dict[str, Any]) -> ProcessServer:
         answer = json.loads(line)
     except ValueError:
         process.kill()
+        process.communicate()
         raise RuntimeError(f"mailjam did not start: {line.strip() or 'it said nothing'}") from None
     if "error" in answer:
-        process.wait(10)
+        process.communicate(timeout=10)
         raise RuntimeError(answer["error"])
     return ProcessServer(process, answer)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from emulator.server import Server
 from harness.workbench import Workbench
 
 Sample = tuple[Mapping[str, str], float]
@@ -21,11 +22,37 @@ def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> list[
     return lines
 
 
+def _of_sections(server: Server) -> list[list[str]]:
+    sections, now = list(server.sections), server.scheduler.now()
+    return [
+        _family(
+            "mailjam_section_held_seconds",
+            "gauge",
+            "How long the owner has had the section; 0 while it is free.",
+            [({"section": s.name}, now - s.held_since if s.owner is not None else 0) for s in sections],
+        ),
+        _family(
+            "mailjam_section_waiters",
+            "gauge",
+            "Actors that wait.",
+            [({"section": s.name}, len(s.waiters)) for s in sections],
+        ),
+        _family(
+            "mailjam_section_entered_total", "counter", "Entries.", [({"section": s.name}, s.entered) for s in sections]
+        ),
+        _family(
+            "mailjam_section_contended_total",
+            "counter",
+            "Entries that had to wait.",
+            [({"section": s.name}, s.contended) for s in sections],
+        ),
+    ]
+
+
 def exposition(workbench: Workbench) -> str:
     """All families."""
     server = workbench.server
-    inbound, sections = server.inbound, list(server.sections)
-    now = server.scheduler.now()
+    inbound = server.inbound
     sessions: dict[str, int] = {name: len(front_end.connections) for name, front_end in server.front_ends.items()}
     families = [
         _family("mailjam_info", "gauge", "Build.", [({"build": server.build.number}, 1)]),
@@ -53,27 +80,7 @@ def exposition(workbench: Workbench) -> str:
             "Messages in each queue.",
             [({"queue": name}, length) for name, length in server.queue_lengths().items()],
         ),
-        _family(
-            "mailjam_section_held_seconds",
-            "gauge",
-            "How long the owner has had the section; 0 while it is free.",
-            [({"section": s.name}, now - s.held_since if s.owner is not None else 0) for s in sections],
-        ),
-        _family(
-            "mailjam_section_waiters",
-            "gauge",
-            "Actors that wait.",
-            [({"section": s.name}, len(s.waiters)) for s in sections],
-        ),
-        _family(
-            "mailjam_section_entered_total", "counter", "Entries.", [({"section": s.name}, s.entered) for s in sections]
-        ),
-        _family(
-            "mailjam_section_contended_total",
-            "counter",
-            "Entries that had to wait.",
-            [({"section": s.name}, s.contended) for s in sections],
-        ),
+        *_of_sections(server),
         _family(
             "mailjam_jammed", "gauge", "1 while sections wait for one another.", [({}, len(server.sections.cycles()))]
         ),

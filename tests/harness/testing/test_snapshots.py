@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from emulator.server import Server
-from harness.testing.fork import fork
 from harness.workbench import Workbench
 from protocols.ports import NotPermitted, Target
 
@@ -95,24 +94,6 @@ async def test_a_restored_store_is_what_it_was(start_server: StartServer, seed: 
     workbench.snapshots.restore("first")
     assert state(server) == first
     assert {e.content.digest for e in workbench.archive.newest_first()} == set(server.store._contents)
-
-
-async def test_a_fork_is_equal_and_then_goes_its_way(start_server: StartServer) -> None:
-    server = await start_server(users=["alice:secret"], groups=["misc.test"])
-    draw = random.Random(3)
-    for _ in range(40):
-        await disturb(server, draw)
-    before = state(server)
-    copy = await fork(server)
-    try:
-        assert state(copy) == before
-        assert copy.directory.authenticate("alice", "secret") == "alice"
-        assert copy.addresses["imap"] != server.addresses["imap"]
-        for _ in range(20):
-            await disturb(copy, draw)
-        assert state(server) == before
-    finally:
-        await copy.kill()
 
 
 async def test_a_durable_store_has_no_snapshots(start_server: StartServer, tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import asyncio
+import smtplib
+
+import pytest
+
+from harness.testing.fixture import settings_from
+from harness.testing.running import RunningServer
+
+
+async def _number() -> int:
+    return 7
+
+
+def test_life_calls_and_restart() -> None:
+    running = RunningServer(settings_from({"nntp_port": None}))
+    running.start()
+    try:
+        assert running.call(_number()) == 7
+        assert asyncio.run(running.acall(_number())) == 7
+        with pytest.raises(TimeoutError, match=r"did not answer within 0\.05 s"):
+            running.call(asyncio.sleep(10), 0.05)
+        with pytest.raises(LookupError, match="nntp is not served"):
+            _ = running.nntp
+        before = running.smtp
+        running.call(running.restart())
+        assert running.smtp == before
+        with smtplib.SMTP(*running.smtp) as client:
+            assert client.noop()[0] == 250
+        assert str(running.smtp) == f"127.0.0.1:{running.smtp.port}"
+    finally:
+        running.stop()
