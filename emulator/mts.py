@@ -128,6 +128,20 @@ class MessageTransferStub:
                 return gateway
         return None
 
+    def carry(self, reverse_path: str, address: str, octets: bytes) -> bool:
+        """Put a message for one recipient into the MTS-OUT of its gateway; False where no gateway takes the address.
+
+        MTS-OUT is in memory: what a connector has not taken when the process is killed is not carried.
+        Raises Unavailable at the queue's limit.
+        """
+        gateway = self.route(address)
+        if gateway is None:
+            return False
+        if len(gateway.mts_out) >= self._settings.outbound_queue_messages_max:
+            raise Unavailable("MTS-OUT is full")
+        gateway.mts_out.put(Transfer(reverse_path, (address,), octets))
+        return True
+
     async def _work_in(self, actor: Actor, gateway: Gateway) -> None:
         while True:
             try:

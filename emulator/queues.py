@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from protocols.actor import Actor, current_actor
@@ -134,6 +135,8 @@ class InboundMail:
         self._settled_waiters: list[Waiter] = []
         self.report: Callable[[Envelope, bytes, Sequence[dsn.Outcome]], Awaitable[None]] | None = None
         """Sends delivery status notifications; set where there is an outbound side."""
+        self.carry: Callable[[str, str, bytes], bool] = lambda reverse_path, address, octets: False
+        """Takes a message for an address that belongs to a gateway (`mts.MessageTransferStub.carry`)."""
         self.workers: list[Any] = []
         self.failed: Callable[[str], None] = lambda text: None
         """Called with the error that the service is to be stopped for."""
@@ -256,7 +259,12 @@ class InboundMail:
             return read_so_far[0]
 
         async def resolve(envelope: Envelope) -> list[Target]:
-            return await self._targets(envelope, outcomes, len(read_so_far[0][1]) + len(return_path(envelope)))
+            octets = read_so_far[0][1]
+            here = [a for a in envelope.recipients if not self.carry(envelope.reverse_path, a, octets)]
+            if not here and envelope.recipients:
+                return []  # all of it leaves by gateways
+            envelope = replace(envelope, recipients=tuple(here))
+            return await self._targets(envelope, outcomes, len(octets) + len(return_path(envelope)))
 
         try:
             messages = await self._converter.deliver(name, read, resolve, return_path)

@@ -128,6 +128,7 @@ class Server:
             self.inbound,
         )
         self.inbound.report = self.outbound.report
+        self.inbound.carry = self.mts.carry
         self.submission = InternetMail(settings, self.clock, self.directory, self.inbound, self.outbound)
         self.services = Services(
             self.store,

@@ -91,7 +91,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
     add("--hostname", default=default_hostname(), help="name in greetings and trace fields (%(default)s)")
     add("--personality", choices=("modern", "exchange55"), default="modern", help="greetings and capability lists")
-    add("--hide", "--imap-hide", action="append", default=[], metavar="EXT", help="a capability neither offered nor accepted")
+    add(
+        "--hide",
+        "--imap-hide",
+        action="append",
+        default=[],
+        metavar="EXT",
+        help="a capability neither offered nor accepted",
+    )
     add("--no-plaintext-login", action="store_true", help="passwords only under TLS")
     add("--require-login", action="store_true", help="SMTP mail and NNTP reading need a login")
     add("--message-bytes-max", type=int, default=Limits().message_bytes_max, help="(%(default)s)")

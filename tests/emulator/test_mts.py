@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from emulator.mts import Transfer
+from harness.clients import SmtpClient
 from protocols.ports import Unavailable
 
 MESSAGE = b"From: a@gateway.test\r\nSubject: from afar\r\n\r\nx\r\n"
@@ -76,6 +77,27 @@ async def test_a_connector_that_raises_or_blocks_harms_only_itself(start_server:
     assert good.carried[0][1].octets == MESSAGE
     assert all(section.owner is None for section in server.sections)
     stuck.block.set()
+
+
+async def test_mail_for_a_gateway_leaves_by_it_and_the_rest_stays(start_server: Any) -> None:
+    server = await start_server(users=["alice:secret"])
+    connector = Connector()
+    server.mts.log_on(connector)
+    async with await SmtpClient.connect(server.addresses["smtp"]) as client:
+        await client.hello()
+        await client.send("alice@x.test", ["alice@x.test", "far@notes.test"], MESSAGE)
+        await client.send("alice@x.test", ["only@notes.test"], MESSAGE)
+    await server.inbound.settled()
+    async with asyncio.timeout(10):
+        while len(connector.carried) < 2:
+            await asyncio.sleep(0)
+    assert sorted(transfer.recipients for transfer, _ in connector.carried) == [
+        ("far@notes.test",),
+        ("only@notes.test",),
+    ]
+    assert connector.carried[0][0].octets.endswith(MESSAGE)
+    assert len(server.store.mailbox("alice").inbox.messages) == 1
+    assert set(server.store.mailboxes) == {"alice"}
 
 
 async def test_names_queues_and_limits(start_server: Any) -> None:
