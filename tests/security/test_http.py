@@ -117,11 +117,14 @@ async def test_a_body_has_a_limit(http):
 
 
 def test_nothing_is_ever_fetched_by_what_a_message_says():
-    """There is no HTTP client in the server: no module of it imports one."""
+    """No module of the server imports an HTTP client, but the gateway that posts to the URL of its own setting."""
+    allowed = {"emulator/gateways/webhook.py"}
     clients = {"urllib.request", "http.client", "httpx", "requests", "aiohttp", "urllib3", "ftplib"}
     root = Path(harness.http.__file__).parent.parent.parent
     for folder in ("protocols", "emulator", "harness/http"):
         for path in (root / folder).rglob("*.py"):
+            if path.relative_to(root).as_posix() in allowed:
+                continue
             for node in ast.walk(ast.parse(path.read_text())):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 if isinstance(node, ast.ImportFrom) and node.module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import subprocess
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from emulator.config import Settings, SettingsError
-from emulator.durable import bodies, schema
+from emulator.durable import bodies, directory_lock, schema
 from emulator.durable.backend import DurableBackend
 from emulator.durable.bodies import Codec
 from emulator.durable.names import FILE_NAME
@@ -137,10 +138,12 @@ async def test_a_failed_migration_leaves_the_file_as_it_was(tmp_path, monkeypatc
     await opened(tmp_path).close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_a_directory_that_cannot_be_written(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(SettingsError, match="cannot be written"):
+async def test_a_directory_that_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(directory_lock.os, "open", refuse)
+    with pytest.raises(SettingsError, match=r"cannot be written \(Permission denied\): choose another directory"):
         opened(tmp_path)
 
 
