@@ -9,6 +9,7 @@ import gc
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from emulator.config import (
     parse_moderator,
     parse_newsfeed,
 )
+from emulator.gateways.maildir import MaildirConnector
 from emulator.loading import eml_files, load
 from emulator.server import IS, Server
 from emulator.service import State
+from protocols.actor import Actor
 from protocols.ports import SessionClosed
 from protocols.settings import FrontEndSettings, Limits
 
@@ -87,6 +90,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--no-posting", action="store_true", help="newsreaders may not post")
     add("--article-days", type=float, default=0.0, metavar="DAYS", help="articles expire after so long (0: never)")
     add("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
+    add("--maildir-gateway", action="append", default=[], metavar="DOMAIN=DIR", help="mail for DOMAIN goes to DIR/out")
     add("--handler", default="", metavar="MODULE:CLASS", help="an aiosmtpd handler that takes SMTP's messages")
     add("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
     add("--hostname", default=default_hostname(), help="name in greetings and trace fields (%(default)s)")
@@ -97,7 +101,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="append",
         default=[],
         metavar="EXT",
-        help="a capability neither offered nor accepted",
+        help="a capability not to be offered",
     )
     add("--no-plaintext-login", action="store_true", help="passwords only under TLS")
     add("--require-login", action="store_true", help="SMTP mail and NNTP reading need a login")
@@ -170,13 +174,29 @@ def run(arguments: argparse.Namespace) -> int:
         settings = replace(settings, defects=settings.defects | {ARTICLES[arguments.jam].defect})
     disturb = Disturbances(arguments.mqtt, arguments.faults)
     return asyncio.run(
-        _serve(settings, quiet=arguments.quiet, jam=arguments.jam, after=arguments.after, disturb=disturb)
+        _serve(
+            settings,
+            gateways=[_gateway(text) for text in arguments.maildir_gateway],
+            quiet=arguments.quiet,
+            jam=arguments.jam,
+            after=arguments.after,
+            disturb=disturb,
+        )
     )
+
+
+def _gateway(text: str) -> MaildirConnector:
+    """`DOMAIN=DIR`. Raises SettingsError."""
+    domain, _, directory = text.partition("=")
+    if not domain or not directory:
+        raise SettingsError(f"--maildir-gateway {text!r}: write DOMAIN=DIR, as in notes.example=/var/spool/notes")
+    return MaildirConnector(domain, [domain], Path(directory) / "out", Path(directory) / "in")
 
 
 async def _serve(
     settings: Settings,
     *,
+    gateways: Sequence[MaildirConnector],
     quiet: bool,
     jam: str | None = None,
     after: int = 0,
@@ -194,6 +214,10 @@ async def _serve(
     await server.start()
     if settings.http_port is not None:
         await _serve_http(server, settings.http_port)
+    for connector in gateways:
+        server.mts.log_on(connector)
+        actor = Actor("gateway-watch", doing=connector.name)
+        server.scheduler.spawn(actor, connector.watch(server.mts, server.clock))
     for directory in settings.load:
         count = await load(server, directory)
         print(f"loaded {count} messages from {directory}")

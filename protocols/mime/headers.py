@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 _FIELD = re.compile(rb"(?:([^\x00-\x20:\x7f]+)([ \t]*:))?((?:[^\n]*+\n(?=[ \t]))*+[^\n]*+\n?)")
 """Name, colon and raw value with its line end. The value is matched possessively: nothing makes it backtrack."""
@@ -47,14 +48,24 @@ class HeaderBlock:
         """
         raw = self._raw
         if raw is None:
-            raw = _FIELD.findall(self.octets, self.start, self.end)
+            if self.end - self.start > self.fields_max:
+                raw = self._bounded()
+            else:  # no more fields than octets: the quick way keeps the limit too
+                raw = _FIELD.findall(self.octets, self.start, self.end)
             if raw and not raw[-1][2] and not raw[-1][0]:
                 raw.pop()
-            if len(raw) > self.fields_max:
-                rest = b"".join([b"".join(field) for field in raw[self.fields_max :]])
-                del raw[self.fields_max :]
-                raw.append((b"", b"", rest))
             self._raw = raw
+        return raw
+
+    def _bounded(self) -> list[tuple[bytes, bytes, bytes]]:
+        """At most `fields_max` fields; the octets behind them are the last one, which has no name."""
+        raw: list[tuple[bytes, bytes, bytes]] = []
+        at = self.start
+        for match in islice(_FIELD.finditer(self.octets, self.start, self.end), self.fields_max):
+            raw.append(match.groups(b""))  # type: ignore[arg-type]  # the pattern has three groups
+            at = match.end()
+        if at < self.end:
+            raw.append((b"", b"", self.octets[at : self.end]))
         return raw
 
     def _index(self) -> dict[bytes, bytes]:
