@@ -16,7 +16,7 @@ async def test_a_jam_in_words() -> None:
     text = "\n".join(outcome_lines(outcome))
     assert "holds imail, waits for directory, held by imap-" in text
     assert "holds directory, waits for imail, held by inbound-" in text
-    assert "alice FETCH 1 BODY[]" in text
+    assert "alice FETCH 1 BODY.PEEK[]" in text
     assert "CriticalSection.enter" in text
     assert "Queued Inbound     1 →   6" in text
     assert "service stop did not end" in text

@@ -49,7 +49,7 @@ async def test_what_is_alive_in_a_jam_and_what_is_not() -> None:
     assert stages["imap"]["CAPABILITY"] == stages["imap"]["NOOP"] == stages["pop3"]["NOOP"] == "ok"
     assert outcome.stop_ended is False
     assert outcome.stop_states == {"MSExchangeIMC": "stop pending", "MSExchangeIS": "running"}
-    assert [name.split()[-2:] for name in outcome.stacks if name.startswith("imap")] == [["1", "BODY[]"]]
+    assert [name.split()[-2:] for name in outcome.stacks if name.startswith("imap")] == [["1", "BODY.PEEK[]"]]
     assert all("CriticalSection.enter" in stack[-1] for stack in outcome.stacks.values())
 
 
