@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -135,10 +136,11 @@ async def test_failures_are_said_and_change_nothing(pair: Pair, fields: dict[str
 async def test_a_running_push_feed_is_woken_by_an_article(pair: Pair, start_server) -> None:  # type: ignore[no-untyped-def]
     host, port = pair.far.addresses["nntp"]
     feed = Newsfeed(False, host, port, identity="far.test", interval_seconds=3600.0)
-    server = await start_server(hostname="third.test", groups=("misc.test",), newsfeeds=(feed,))
+    server = await start_server(hostname="third.test", groups=("misc.test",))
     rounds: list[NewsfeedRound] = []
     server.bus.on(NewsfeedRound, rounds.append)
-    feeds = Newsfeeds(server.settings, server.scheduler, server.services, server.store, server.bus)
+    settings = replace(server.settings, newsfeeds=(feed,))  # the server would run them itself
+    feeds = Newsfeeds(settings, server.scheduler, server.services, server.store, server.bus)
     feeds.start()
     try:
         async with asyncio.timeout(10):
