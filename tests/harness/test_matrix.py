@@ -31,16 +31,6 @@ def test_the_last_build_has_no_defect() -> None:
     assert not find_build(DEFAULT_BUILD).defects
 
 
-@pytest.mark.parametrize("name", sorted(set(KNOWN) - {"q272672"}))
-async def test_the_defect_shows_and_the_patched_build_does_not(name: str) -> None:
-    scenario = KNOWN[name]
-    defects = frozenset() if scenario.defective_build else frozenset({scenario.defect})
-    bad = await observe(scenario, scenario.defective_build or DEFAULT_BUILD, defects)
-    assert (bad.expected, bad.observed) == (JAMS, JAMS), bad.detail
-    good = await observe(scenario, scenario.patched_build)
-    assert (good.expected, good.observed) == (FREE, FREE), good.detail
-
-
 @pytest.mark.parametrize("name", sorted(LOCK_ORDER))
 async def test_a_defect_by_flag(name: str) -> None:
     scenario = next(each for each in KNOWN.values() if each.defect == name)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.participants import KINDS, UnknownParticipant, actor_names, parse_kinds
+from harness.participants import KINDS
 from harness.scenario import ARTICLES, Scenario, UnknownScenario, check_participation, find_article
 
 
@@ -22,17 +22,6 @@ def test_parse_never_raises_anything_else(text: str) -> None:
         Scenario.parse(text)
     except UnknownScenario:
         pass
-
-
-@pytest.mark.parametrize("text", ["", "smtp,nobody", "pop3=x", "pop3=0", "pop3=99"])
-def test_unknown_participants_are_named(text: str) -> None:
-    with pytest.raises(UnknownParticipant):
-        parse_kinds(text)
-
-
-def test_counts_and_names() -> None:
-    assert parse_kinds("smtp=2, append fetch") == ("smtp", "smtp", "append", "fetch")
-    assert actor_names(("append", "pop3", "fetch")) == ("imap-1", "pop3-1", "imap-2")
 
 
 def test_articles() -> None:
