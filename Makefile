@@ -6,13 +6,21 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHONASYNCIODEBUG ?= 0
 
-.PHONY: demo test lint format types architecture check crash benchmarks clean
+.PHONY: demo test examples fuzz lint format types architecture check crash benchmarks clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/mailjam demo
 
 test: $(VENV)/.development
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
+
+examples: $(VENV)/.development
+	$(BIN)/python -m pytest -q examples
+
+# MINUTES=10 make fuzz: each target for that long.
+fuzz: $(VENV)/.development
+	@$(PIP) install -e '.[fuzz]'
+	for target in smtp pop3 imap nntp conversion; do $(BIN)/python tests/fuzz/fuzz.py $$target -max_total_time=$$(( $(or $(MINUTES),1) * 60 )) || exit 1; done
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -35,7 +43,7 @@ crash: $(VENV)/.development
 	$(BIN)/python -m harness.crash --rounds $(or $(ROUNDS),200)
 
 benchmarks: $(VENV)/.development
-	for program in benchmarks/bench_*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+	for program in benchmarks/*.py; do echo "== $$program"; PYTHONPATH=. $(BIN)/python $$program || exit 1; done
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -91,6 +91,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--article-days", type=float, default=0.0, metavar="DAYS", help="articles expire after so long (0: never)")
     add("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
     add("--maildir-gateway", action="append", default=[], metavar="DOMAIN=DIR", help="mail for DOMAIN goes to DIR/out")
+    add("--http-host", default=None, metavar="HOST", help="where the page and API listen (the address of --host)")
+    add("--http-token", default=None, metavar="TOKEN", help="what API clients have to show (drawn beyond loopback)")
     add("--handler", default="", metavar="MODULE:CLASS", help="an aiosmtpd handler that takes SMTP's messages")
     add("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
     add("--hostname", default=default_hostname(), help="name in greetings and trace fields (%(default)s)")
@@ -181,6 +183,7 @@ def run(arguments: argparse.Namespace) -> int:
             jam=arguments.jam,
             after=arguments.after,
             disturb=disturb,
+            http=(arguments.http_host, arguments.http_token),
         )
     )
 
@@ -201,6 +204,7 @@ async def _serve(
     jam: str | None = None,
     after: int = 0,
     disturb: Disturbances | None = None,
+    http: tuple[str | None, str | None] = (None, None),
 ) -> int:
     server = Server(settings, clock=AdvancingClock())
     if not quiet:
@@ -213,7 +217,7 @@ async def _serve(
     gc.set_threshold(50_000, 20, 50)
     await server.start()
     if settings.http_port is not None:
-        await _serve_http(server, settings.http_port)
+        await _serve_http(server, settings.http_port, http)
     for connector in gateways:
         server.mts.log_on(connector)
         actor = Actor("gateway-watch", doing=connector.name)
@@ -240,16 +244,17 @@ async def _serve(
     return 1 if killed else 0
 
 
-async def _serve_http(server: Server, port: int) -> None:
+async def _serve_http(server: Server, port: int, http: tuple[str | None, str | None]) -> None:
     """The page and API. A second mailjam on this machine finds the default port taken and is given a free one."""
     from .http.app import serve_http  # noqa: PLC0415 - costs 0.2 s that a server without it need not wait
 
+    host, token = http[0] or server.settings.host, http[1]
     try:
-        running = await serve_http(server, server.settings.host, port)
+        running = await serve_http(server, host, port, token=token)
     except SettingsError:
         if port != PORTS["http"]:
             raise
-        running = await serve_http(server, server.settings.host, 0)
+        running = await serve_http(server, host, 0, token=token)
     if running.token:
         print(f"page and API, with their token: {running.url}", flush=True)
 
