@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -144,7 +145,9 @@ class AsyncioScheduler:
         return time.monotonic()
 
     def spawn(self, actor: Actor, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(_as_actor(actor, coroutine), name=actor.name)
+        context = copy_context()
+        context.run(current_actor.set, actor)
+        task = asyncio.get_running_loop().create_task(coroutine, name=actor.name, context=context)
         actor.stack_of = task
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -176,11 +179,6 @@ class AsyncioScheduler:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=5)
-
-
-async def _as_actor(actor: Actor, coroutine: Coroutine[Any, Any, None]) -> None:
-    current_actor.set(actor)
-    await coroutine
 
 
 class AsyncioClock:

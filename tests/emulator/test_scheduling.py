@@ -1,6 +1,8 @@
 """Waiting and waking on asyncio."""
 
 import asyncio
+import gc
+import warnings
 
 from emulator.scheduling import AsyncioScheduler, Point, Preemption
 from protocols.actor import Actor, current_actor
@@ -70,3 +72,17 @@ async def test_cancel_all_ends_what_waits_for_ever() -> None:
     await asyncio.sleep(0)
     await scheduler.cancel_all()
     assert not scheduler.tasks
+
+
+async def test_an_actor_that_is_cancelled_before_it_began_leaves_no_coroutine_behind() -> None:
+    scheduler, seen = AsyncioScheduler(), []
+
+    async def work() -> None:
+        seen.append("began")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scheduler.spawn(Actor("mqtt"), work()).cancel()
+        await scheduler.cancel_all()
+        gc.collect()
+    assert seen == []
