@@ -14,8 +14,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 NAMES = [path.relative_to(ROOT).as_posix() for path in SOURCES]
 
 SANS_IO = {"asyncio", "socket", "ssl", "threading", "time", "random", "select", "subprocess", "multiprocessing"}
-MAY_BRING_TRANSPORT = ("protocols/smtp/", "protocols/smtp.py")
-"""The one front-end that brings its own transport (aiosmtpd)."""
+
 
 FILE_LINES_MAX = 620
 FUNCTION_LINES_MAX = 75
@@ -50,7 +49,7 @@ def test_imports_go_one_way(path: Path) -> None:
     assert not roots & above, f"{package} may not import {roots & above}"
 
 
-SANS_IO_NAMES = [name for name in NAMES if name.startswith("protocols/") and not name.startswith(MAY_BRING_TRANSPORT)]
+SANS_IO_NAMES = [name for name in NAMES if name.startswith("protocols/")]
 
 
 @pytest.mark.parametrize("name", SANS_IO_NAMES)
