@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from emulator.config import SettingsError
 from harness.testing.fixture import MailJam, settings_from
+from harness.testing.running import RunningServer
+
+
+@pytest.fixture(scope="module")
+def mailjam_server() -> Iterator[RunningServer]:
+    """Ended with this module: while another thread runs a loop, the detectors of later tests cannot be sure."""
+    running = RunningServer(settings_from({}))
+    running.start()
+    yield running
+    running.stop()
 
 
 def test_settings_reach_every_level() -> None:
