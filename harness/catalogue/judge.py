@@ -112,7 +112,7 @@ def watched(entry: Entry, fixed: bool) -> tuple[bool, bool, bool]:
         return _in_process(entry, fixed, watched=True) == JAM, False, False
     jam = order = latent = False
     for seed in range(1 if entry.plain is not None else RUNS):
-        with lockdep.watch(raise_on_jam=True) as watch:
+        with lockdep.watch(raise_on_jam=True, closed=True) as watch:
             # a limit would be a timer, and a loop with a timer is not cut off: so none where standing still is told
             limit = SECONDS_MAX if entry.plain is not None and entry.number not in (28,) else None
             _quietly(_run(entry, fixed, seed), limit)
@@ -167,7 +167,7 @@ def _run_one(entry: Entry, fixed: bool, *, watched: bool) -> int:
         return HANGS if _quietly(_run(entry, fixed, 0), None) else 0
     found: list[lockdep.Finding] = []
 
-    with lockdep.watch(raise_on_jam=True) as watch:
+    with lockdep.watch(raise_on_jam=True, closed=True) as watch:
         watch.recorder.on_jam = lambda finding: _leave(finding, found)
         _quietly(_run(entry, fixed, 0), None)
     return JAM if any(finding.kind == "jam" for finding in watch.findings()) else 0

@@ -30,12 +30,17 @@ class Watch:
 
     `raise_on_jam`: the wait that closes a circle raises DeadlockError instead of waiting for ever, and the tasks of a
     loop that can never go on are cancelled.
+
+    `closed`: what runs under the watch is the whole program, so threads that ran before `start()` never call into it.
+    Without it such a thread might, and a loop beside one is never told to stand still for ever.
     """
 
     _running: Watch | None = None
 
-    def __init__(self, *, raise_on_jam: bool = False) -> None:
+    def __init__(self, *, raise_on_jam: bool = False, closed: bool = False) -> None:
         self.raise_on_jam = raise_on_jam
+        self.closed = closed
+        self._outsiders: frozenset[threading.Thread] = frozenset()
         self.recorder = Recorder(self._raise if raise_on_jam else None)
         self._patches = Patches(self.recorder, self._idle)
         self._kept: list[Finding] | None = None
@@ -44,6 +49,8 @@ class Watch:
         if Watch._running is not None:
             raise RuntimeError("another lockdep watch is running: stop it first")
         Watch._running = self
+        if self.closed:
+            self._outsiders = frozenset(threading.enumerate())
         self._patches.install()
         return self
 
@@ -117,7 +124,7 @@ class Watch:
         own = threading.get_ident()
         frames = sys._current_frames()
         for thread in threading.enumerate():
-            if thread.ident == own or not thread.is_alive():
+            if thread.ident == own or not thread.is_alive() or thread in self._outsiders:
                 continue
             frame = frames.get(thread.ident or 0)
             while frame is not None and frame.f_code.co_name != _IDLE_WORKER:
@@ -136,6 +143,6 @@ class Watch:
         return False
 
 
-def watch(*, raise_on_jam: bool = False) -> Watch:
-    """A watch, to be used as a context manager or with `start()` and `stop()`."""
-    return Watch(raise_on_jam=raise_on_jam)
+def watch(*, raise_on_jam: bool = False, closed: bool = False) -> Watch:
+    """A watch, to be used as a context manager or with `start()` and `stop()`; the keywords are those of `Watch`."""
+    return Watch(raise_on_jam=raise_on_jam, closed=closed)

@@ -125,7 +125,9 @@ async def test_an_older_schema_is_migrated(tmp_path):
     assert inbox.vanished_since(5) is None, "what was expunged before is not known"
     assert inbox.vanished_since(9) == []
     await store.close()
-    assert opened(tmp_path).backend.migrated == (schema.VERSION, schema.VERSION)
+    again = opened(tmp_path)
+    assert again.backend.migrated == (schema.VERSION, schema.VERSION)
+    await again.close()
 
 
 async def test_a_failed_migration_leaves_the_file_as_it_was(tmp_path, monkeypatch):

@@ -226,6 +226,22 @@ with lockdep.watch(raise_on_jam=True) as watch:
 """
 
 
+def test_a_thread_from_before_a_closed_watch_is_no_way_out() -> None:
+    async def program() -> None:
+        await asyncio.Event().wait()
+
+    gone = threading.Event()
+    outsider = threading.Thread(target=gone.wait)
+    outsider.start()
+    try:
+        with lockdep.watch(raise_on_jam=True, closed=True) as watch, pytest.raises(asyncio.CancelledError):
+            asyncio.run(program())
+    finally:
+        gone.set()
+        outsider.join()
+    assert kinds(watch.findings()) == [("jam", "stuck")]
+
+
 def test_a_loop_of_which_no_task_can_go_on_is_reported() -> None:
     # in a process of its own: any other thread of a test run might still call into the loop
     root = Path(__file__).parents[3]
