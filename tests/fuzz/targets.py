@@ -14,11 +14,25 @@ from typing import Any
 
 from emulator import imail
 from emulator.config import Settings, limits_with, parse_account
+from emulator.imail.compound_file import write_compound_file
+from emulator.imail.containers import split_mbox
+from emulator.imail.enriched import html_from_enriched
+from emulator.imail.mac import MacFile, read_apple, read_binhex, write_appledouble, write_binhex
+from emulator.imail.msg import message_from_msg, message_to_msg
+from emulator.imail.rtf_compression import compress_rtf, decompress_rtf, store_rtf
+from emulator.imail.rtf_text import html_from_rtf, text_from_rtf
+from emulator.imail.tnef import message_from_tnef, message_to_tnef
+from emulator.imail.tnef_stream import read_stream
 from emulator.properties import PropertyMessage
 from emulator.scheduling import Preemption
 from emulator.server import Server
 from emulator.smtp import smtp_session
+from protocols.imap.envelope import body, bodystructure, envelope
 from protocols.imap.session import ImapSession
+from protocols.mime import parse, transfer
+from protocols.mime.address import format_mailbox, parse_addresses
+from protocols.mime.dates import parse_date
+from protocols.mime.words import decode_words
 from protocols.nntp import NntpSession
 from protocols.pop3 import Pop3Session
 from protocols.ports import Target
@@ -183,13 +197,74 @@ def fuzz_conversion(data: bytes) -> None:
     imail.inbound(again)
 
 
+def fuzz_mime(data: bytes) -> None:
+    """The MIME parser and all that IMAP and NNTP read from its structure; headers give their own octets back."""
+    root = parse(data)
+    for part in root.walk():
+        assert 0 <= part.start <= part.body_start <= part.end <= len(data)
+        header = data[part.headers.start : part.headers.end]
+        assert b"".join([b"".join(field) for field in part.headers.raw]) == header
+        transfer.decode(part.body, part.encoding)
+        _ = (part.params, part.disposition_params, part.language, part.lines)
+        for _, value in part.headers:
+            decode_words(value)
+            parse_date(value)
+            for address in parse_addresses(value):
+                format_mailbox(address.email)
+    envelope(root)
+    body(root)
+    bodystructure(root)
+    transfer.find_uuencoded(data)
+    transfer.find_yenc(data)
+
+
+def fuzz_formats(data: bytes) -> None:
+    """The formats around MIME: TNEF, compound files, compressed RTF, BinHex, AppleSingle, enriched text, mbox."""
+    stream = read_stream(data)
+    if stream is not None:
+        assert stream.to_bytes() == data
+    for message in (message_from_tnef(data), message_from_msg(data)):
+        if message is not None:
+            message_from_tnef(message_to_tnef(message))
+            message_from_msg(message_to_msg(message))
+            imail.outbound(message)
+    rtf = decompress_rtf(data, 1 << 20)
+    text_from_rtf(data if rtf is None else rtf)
+    html_from_rtf(data)
+    assert decompress_rtf(compress_rtf(data)) == data
+    read_binhex(data, 1 << 20)
+    read_apple(data)
+    html_from_enriched(data.decode("latin-1"))
+    list(split_mbox(data))
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "smtp": fuzz_smtp,
     "pop3": fuzz_pop3,
     "imap": fuzz_imap,
     "nntp": fuzz_nntp,
     "conversion": fuzz_conversion,
+    "mime": fuzz_mime,
+    "formats": fuzz_formats,
 }
+
+KINDS = [
+    b"Content-Type: multipart/report; report-type=delivery-status; boundary=r\r\n\r\n--r\r\n\r\ntext\r\n--r\r\n"
+    b"Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; a\r\n\r\nFinal-Recipient: rfc822; b@c\r\n"
+    b"Action: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 no\r\n\r\n--r\r\nContent-Type: text/rfc822-headers"
+    b"\r\n\r\nSubject: s\r\n--r--\r\n",
+    b"Content-Type: multipart/signed; micalg=sha1; boundary=s\r\n\r\n--s\r\n\r\ntext\r\n--s\r\n"
+    b"Content-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\neA==\r\n--s--\r\n",
+    b'From: a (c) <@r,@s:"q r"@b>, g: x@y, [1]@[::1];\r\nDate: Tue, 1 Jun 10 10:00 EST\r\nContent-Type: text/html;\r\n'
+    b" charset=\"koi8-r\"; name*0*=utf-8''%e4; name*1=b\r\n"
+    b"Content-Transfer-Encoding: quoted-printable\r\n\r\n<b>=D0=\r\n",
+    b"Subject: x\r\n\r\nbegin 644 a.txt\r\n#86)C\r\n`\r\nend\r\n"
+    b"=ybegin line=128 size=2 name=b\r\n=nx\r\n=yend size=2\r\n",
+    b"Content-Type: multipart/alternative; boundary=a\r\n\r\n--a\r\nContent-Type: text/enriched\r\n\r\n<bold>x</bold>\r\n"
+    b'--a\r\nContent-Type: multipart/related; start="<1>"; boundary=b\r\n\r\n--b\r\nContent-ID: <1>\r\n'
+    b"Content-Type: text/html\r\n\r\n<img>\r\n--b\r\nContent-Type: image/gif\r\n\r\nGIF\r\n--b--\r\n--a--\r\n",
+]
+"""One message of each kind that takes a way of its own through the conversion."""
 
 SEEDS: dict[str, list[bytes]] = {
     "smtp": [
@@ -221,5 +296,19 @@ SEEDS: dict[str, list[bytes]] = {
         + MESSAGE.replace(b"\r\n.dot", b"\r\n..dot")
         + b".\r\nIHAVE <2@b.test>\r\nSubject: x\r\n\r\n.\r\n",
     ],
-    "conversion": [MESSAGE, b"", b"\r\n", b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n--a--"],
+    "conversion": [MESSAGE, *KINDS, b"", b"\r\n", b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n--a--"],
+    "mime": [MESSAGE, *KINDS],
+    "formats": [
+        message_to_tnef(imail.inbound(MESSAGE)),
+        message_to_msg(imail.inbound(MESSAGE)),
+        write_compound_file({"a": {"b": b"c" * 5000}, "d": b"e"}),
+        store_rtf(
+            b"{\\rtf1\\ansi\\fromhtml1 {\\*\\htmltag64 <b>}x\\'e4\\u228 ?{\\fonttbl{\\f0\\fcharset204 x;}}\\par}"
+        ),
+        compress_rtf(b"{\\rtf1 abcabcabcabc}"),
+        write_binhex(MacFile("name", b"data\x90\x90", b"resource", b"TEXT", b"ttxt")),
+        write_appledouble(MacFile("name", b"", b"resource", b"TEXT", b"ttxt")),
+        b"<bold>a<<b</bold><nofill>\n\nx</nofill>",
+        b"From a@b Tue Jun  1 10:00:00 2010\nSubject: x\n\n>From y\n\nFrom c\n\nz\n",
+    ],
 }
