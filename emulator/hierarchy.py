@@ -54,6 +54,8 @@ class Hierarchy:
         self._last_uid_validity = 0
         self._lazily: list[Change] = []
         """Changes that nobody waits for: they go with the next commit."""
+        self.before_unrecorded: Callable[[Folder], None] | None = None
+        """Called before something about a folder changes whose record comes later (snapshots look at it)."""
 
     # --- committing ---------------------------------------------------------------------------------------------------
 
@@ -331,6 +333,8 @@ class Hierarchy:
 
         Does not wait; `save_folder` keeps it.
         """
+        if self.before_unrecorded is not None:
+            self.before_unrecorded(folder)
         first = folder.first_recent_uid
         folder.first_recent_uid = max(first, folder.uid_next)
         return first

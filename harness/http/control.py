@@ -325,7 +325,7 @@ async def advance(workbench: Workbench, request: Request) -> Any:
 @endpoints.add("GET", "/api/snapshots")
 async def snapshots(workbench: Workbench, request: Request) -> Any:
     """Snapshots of the store, oldest first."""
-    return [{"name": s.name, "taken": s.taken, "folders_changed": len(s.touched)} for s in workbench.snapshots]
+    return [{"name": s.name, "taken": s.taken, "folders_changed": len(s.folders)} for s in workbench.snapshots]
 
 
 @endpoints.add("POST", "/api/snapshots", body=OBJECT)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from emulator import changes
@@ -68,7 +69,7 @@ class ObservedBackend:
 class Entry:
     """One message and its copies."""
 
-    __slots__ = ("content", "messages", "name", "number", "received", "tags", "visible")
+    __slots__ = ("content", "messages", "name", "number", "recallable", "received", "tags", "visible")
 
     def __init__(self, number: int, content: Content, received: float) -> None:
         self.number = number
@@ -79,6 +80,8 @@ class Entry:
         self.messages: list[Message] = []
         self.tags: tuple[str, ...] = ()
         self.visible = False
+        self.recallable = 0
+        """Copies that are gone and that a snapshot may bring back."""
 
     @property
     def read(self) -> bool:
@@ -117,6 +120,9 @@ class Archive:
         self._waiting: list[asyncio.Future[None]] = []
         self._removed: dict[tuple[int, int], Entry] | None = None
         """Entries of copies that are gone, while snapshots may bring them back."""
+        self._hidden: set[int] = set()
+        """Numbers of entries whose acknowledgement was not written yet."""
+        self._visible = 0
         self.bad: list[MessageBad] = []
         """The last messages that went to BAD."""
         self.listeners: list[Callable[[str, Entry], None]] = []
@@ -132,11 +138,13 @@ class Archive:
             for message in folder.messages:
                 self._add(message, self._server.clock.time())
         for entry in self._entries.values():
-            entry.visible = True
+            self._reveal(entry)
 
     def clear(self) -> None:
         """Forget all; the cursor goes on."""
         self._entries.clear()
+        self._hidden.clear()
+        self._visible = 0
         self._by_copy.clear()
         self._by_digest.clear()
         self._owed.clear()
@@ -210,9 +218,12 @@ class Archive:
             self._last += 1
             entry = Entry(self._last, message.content, received)
             self._entries[entry.name] = entry
+            self._hidden.add(entry.number)
             self._by_digest.setdefault(message.content.digest, []).append(entry)
             if len(self._entries) > ENTRIES_MAX:
-                self._drop(next(iter(self._entries.values())))
+                oldest = next(iter(self._entries.values()))
+                self._drop(oldest)
+                self._entries.pop(oldest.name, None)
         entry.messages.append(message)
         self._by_copy[message.folder.folder_id, message.uid] = entry
         return entry
@@ -238,34 +249,46 @@ class Archive:
             return
         if self._removed is not None:
             self._removed[folder_id, uid] = entry
+            entry.recallable += 1
         entry.messages = [m for m in entry.messages if (m.folder.folder_id, m.uid) != (folder_id, uid)]
         if not entry.messages:
             self._drop(entry)
 
     def remember_removed(self, wanted: bool) -> None:
-        """Whether removed copies may come back."""
+        """Whether removed copies may come back: entries without copies keep their places meanwhile."""
+        for entry in (self._removed or {}).values():
+            entry.recallable = 0
+            if not entry.messages:
+                self._entries.pop(entry.name, None)
         self._removed = {} if wanted else None
 
     def take_out(self, message: Message) -> None:
         """A copy is gone, though nobody expunged it."""
         self._remove(message.folder.folder_id, message.uid)
-        if self._removed is not None:
-            self._removed.pop((message.folder.folder_id, message.uid), None)
+        entry = self._recall(message)
+        if entry is not None and not entry.messages and not entry.recallable:
+            self._entries.pop(entry.name, None)
+
+    def _recall(self, message: Message) -> Entry | None:
+        """The entry of a copy that was removed; it is no longer remembered."""
+        key = (message.folder.folder_id, message.uid)
+        entry = self._removed.pop(key, None) if self._removed is not None else None
+        if entry is not None:
+            entry.recallable -= 1
+        return entry
 
     def put_back(self, message: Message) -> None:
         """A copy that was gone is there again."""
-        key = (message.folder.folder_id, message.uid)
-        entry = self._removed.pop(key, None) if self._removed is not None else None
+        entry = self._recall(message)
         if entry is None:
             entry = self._add(message, message.save_date)
         else:
             entry.messages.append(message)
-            self._by_copy[key] = entry
-            if entry.name not in self._entries:
-                self._entries[entry.name] = entry
-                self._entries = dict(sorted(self._entries.items(), key=lambda item: item[1].number))
-                self._by_digest.setdefault(entry.content.digest, []).append(entry)
-        entry.visible = True
+            self._by_copy[message.folder.folder_id, message.uid] = entry
+            alike = self._by_digest.setdefault(entry.content.digest, [])
+            if entry not in alike:
+                alike.append(entry)
+        self._reveal(entry)
         self._tell("new", entry)
 
     def forget_copy(self, message: Message) -> None:
@@ -288,19 +311,30 @@ class Archive:
             self._remove_folder(folder_id)
 
     def _drop(self, entry: Entry) -> None:
-        self._entries.pop(entry.name, None)
+        if self._removed is None:
+            self._entries.pop(entry.name, None)
+        self._hidden.discard(entry.number)
         alike = self._by_digest.get(entry.content.digest, [])
         if entry in alike:
             alike.remove(entry)
             if not alike:
                 del self._by_digest[entry.content.digest]
         if entry.visible:
+            entry.visible = False
+            self._visible -= 1
             self._tell("gone", entry)
+
+    def _reveal(self, entry: Entry) -> None:
+        self._hidden.discard(entry.number)
+        if not entry.visible:
+            entry.visible = True
+            self._visible += 1
 
     def _show(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            entry.visible = True
-            self._tell("new", entry)
+            if entry.messages:  # it may be gone again already
+                self._reveal(entry)
+                self._tell("new", entry)
         self._wake()
 
     def _tell(self, what: str, entry: Entry) -> None:
@@ -327,11 +361,12 @@ class Archive:
         return entry if entry is not None and entry.visible else None
 
     def __len__(self) -> int:
-        return sum(entry.visible for entry in self._entries.values())
+        return self._visible
 
     def since(self, number: int = 0) -> list[Entry]:
-        """Visible entries after that one, oldest first."""
-        return [entry for entry in self._entries.values() if entry.number > number and entry.visible]
+        """Visible entries after that one, oldest first: at the cost of those, however many there are before."""
+        later = takewhile(lambda entry: entry.number > number, reversed(self._entries.values()))
+        return [entry for entry in later if entry.visible][::-1]
 
     def newest_first(self) -> Iterator[Entry]:
         """All visible entries."""
@@ -373,7 +408,7 @@ class Archive:
 
     def _lowest_hidden(self) -> int | None:
         """The number of the oldest entry that is not visible yet."""
-        return min((entry.number for entry in self._entries.values() if not entry.visible), default=None)
+        return min(self._hidden, default=None)
 
     async def _changed_at_all(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,13 @@ async def fork(server: Server, *, clock: Clock | None = None) -> Server:
     copy = Server(settings, clock=clock)
     await copy.start()
     try:
-        copy.store.restore(await _loaded(server))
+        collecting = gc.isenabled()
+        gc.disable()  # hundreds of thousands of objects that all stay: to look through them meanwhile only costs time
+        try:
+            copy.store.restore(await _loaded(server))
+        finally:
+            if collecting:
+                gc.enable()
         for key in ("_passwords", "_tokens", "_lists"):
             getattr(copy.directory, key).update(getattr(server.directory, key, {}))
         for name in copy.store.mailboxes:
@@ -51,7 +58,7 @@ async def _loaded(server: Server) -> Loaded:
             row = rows.get(content.digest)
             if row is None:
                 row = rows[content.digest] = len(rows) + 1
-                properties = await store.read(message)
+                properties = content.message or await store.read(message)
                 contents[row] = Content(content.digest, content.size, properties, content.message_id)
             messages.append(
                 (

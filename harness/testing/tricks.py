@@ -28,6 +28,7 @@ class Tricks:
         Sessions that have it selected are told that it is gone.
         """
         store = self._workbench.server.store
+        self._workbench.snapshots.look_at_folder(folder)
         store._last_uid_validity = max(store._last_uid_validity, folder.uid_validity) + 1
         folder.uid_validity = store._last_uid_validity
         await store.save_folder(folder)
@@ -58,6 +59,7 @@ class Tricks:
         workbench = self._workbench
         if not isinstance(workbench.backend.inner, MemoryBackend):
             raise NotPermitted("renumbering needs a store in memory: start the server without --data")
+        workbench.snapshots.look_at_numbers(folder)
         messages: list[Message] = list(folder.messages)
         if seed is None:
             messages.reverse()
@@ -79,6 +81,7 @@ class Tricks:
 
     def set_internal_date(self, message: Message, seconds: float) -> None:
         """Set when a message was received (INTERNALDATE), seconds since the epoch. In memory only."""
+        self._workbench.snapshots.look_at_date(message)
         message.internal_date = seconds
 
     async def do(self, trick: str, body: Mapping[str, Any]) -> Any:
