@@ -53,13 +53,9 @@ class Snapshot:
     def take_in(self, later: Snapshot) -> None:
         """The next snapshot is dropped: its changes are ours now."""
         self.journal += later.journal
-        for mine, its in (
-            (self.folders, later.folders),
-            (self.mailboxes, later.mailboxes),
-            (self.names, later.names),
-        ):
-            for key, value in its.items():
-                mine.setdefault(key, value)  # type: ignore[attr-defined]  # three kinds of tables
+        self.folders = {**later.folders, **self.folders}
+        self.mailboxes = {**later.mailboxes, **self.mailboxes}
+        self.names = {**later.names, **self.names}
 
     def forget_changes(self) -> None:
         """The store is here again."""
