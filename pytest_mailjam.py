@@ -20,7 +20,7 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +29,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from harness.testing.fixture import MailJam
+    from email.message import EmailMessage
+
+    from harness.testing.fixture import MailJam, User
     from harness.testing.running import RunningServer
 
 HERE = Path(__file__).resolve().parent
@@ -107,14 +109,36 @@ def mailjam_server(mailjam_settings: dict[str, Any], pytestconfig: pytest.Config
 def mailjam(mailjam_server: RunningServer) -> Iterator[MailJam]:
     """An empty mail server for this test. What the test leaves open fails it, by name."""
     from harness.testing.fixture import MailJam  # noqa: PLC0415
+    from protocols.ports import NotPermitted  # noqa: PLC0415
 
     mine = MailJam(mailjam_server)
-    mine.begin()
+    try:
+        mine.begin()
+    except NotPermitted:
+        pytest.fail("mailjam_settings: the fixture mailjam keeps mail in memory: leave `data` out", pytrace=False)
     yield mine
     leaks = mine.finish()
     if leaks:
         text = "\n".join(f"  {leak}" for leak in leaks)
         pytest.fail(f"the test left behind (mailjam.allow(…) permits it):\n{text}", pytrace=False)
+
+
+@pytest.fixture
+def mailjam_user(mailjam: MailJam) -> Callable[..., User]:
+    """A factory of accounts: `mailjam_user()`, `mailjam_user("alice", "secret")`."""
+    return mailjam.user
+
+
+@pytest.fixture
+def mailjam_group(mailjam: MailJam) -> Callable[..., str]:
+    """A factory of newsgroups: `mailjam_group("misc.test")`."""
+    return mailjam.group
+
+
+@pytest.fixture
+def mailjam_message(mailjam: MailJam) -> Callable[..., EmailMessage]:
+    """A factory of messages: `mailjam_message("subject", "text", to="bob@example.com", attachments=[…])`."""
+    return mailjam.message
 
 
 @pytest.hookimpl(hookwrapper=True)

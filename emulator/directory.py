@@ -99,6 +99,13 @@ class Directory:
         """The members of a distribution list, or None."""
         return self._lists.get(self.canonical(address))
 
+    def take_over(self, other: Directory) -> None:
+        """Know the accounts, tokens and lists of another directory too, whose server has ended."""
+        self._passwords.update(other._passwords)
+        self._stored.update(other._stored)
+        self._tokens.update(other._tokens)
+        self._lists.update(other._lists)
+
     def changed(self, what: str) -> None:
         """Tell the directory-notification thread that something was modified."""
         self.serial += 1

@@ -56,9 +56,14 @@ class Server:
     """One mailjam. `async with Server(settings) as server:` starts and stops it; ports are in `addresses`."""
 
     def __init__(
-        self, settings: Settings, *, clock: Clock | None = None, scheduler: AsyncioScheduler | None = None
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        scheduler: AsyncioScheduler | None = None,
+        store: Store | None = None,
     ) -> None:
-        """Raises UnknownBuild, SettingsError."""
+        """`store`: go on with this one, which no other server uses any more. Raises UnknownBuild, SettingsError."""
         build = settings.find_build()
         front_end = replace(settings.front_end, build=build.number)
         if build.counter_bits("recipients") < 64:  # SMTP took any number of them before KB Q272672
@@ -79,6 +84,7 @@ class Server:
         self.admission = Admission(settings, self.clock)
         self.tls_context: ssl.SSLContext | None = None
         self._handler = load_handler(settings.handler) if settings.handler else None
+        self._given_store = store
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -86,7 +92,7 @@ class Server:
         """Open the store and start all services. Raises SettingsError with one line that names the fix."""
         settings = self.settings
         self.tls_context = certificates.server_context(settings)
-        self.store: Store = await open_store(settings, now=self.clock.time)
+        self.store: Store = self._given_store or await open_store(settings, now=self.clock.time)
         try:
             await self._assemble()
         except BaseException:

@@ -34,11 +34,11 @@ _workbenches: WeakKeyDictionary[Any, Workbench] = WeakKeyDictionary()
 class Workbench:
     """Made once for a server that runs: `Workbench.of(server)`. Fulfils `protocols.ports.Monitor`."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, before: Workbench | None = None) -> None:
         self.server = server
         self.began = server.clock.monotonic()
         """Monotonic seconds when watching began."""
-        self.archive = Archive(server)
+        self.archive: Archive = Archive(server) if before is None else before.archive
         self.transcripts = Transcripts()
         self.faults = Faults(server, self._find_gates)
         self.backend = self._observe()
@@ -52,16 +52,23 @@ class Workbench:
         self._sessions: dict[int, Any] = {}
         """Open sessions by the number of their transcript."""
         self.snapshots = Snapshots(server, self.backend, self.archive)
-        self.archive.load()
+        if before is None:
+            self.archive.load()
+        else:
+            self.archive.move(server)
+            self.snapshots.take_over(before.snapshots)
         server.services.monitor = self
         server.bus.on(ServiceStateChanged, self._service_changed)
 
     @classmethod
-    def of(cls, server: Server) -> Workbench:
-        """The server's workbench, made at the first call. The server must have been started."""
+    def of(cls, server: Server, before: Workbench | None = None) -> Workbench:
+        """The server's workbench, made at the first call. The server must have been started.
+
+        `before`: that of an ended server whose store this one goes on with: archive and snapshots go on too.
+        """
         found = _workbenches.get(server)
         if found is None:
-            found = _workbenches[server] = cls(server)
+            found = _workbenches[server] = cls(server, before)
         return found
 
     def _observe(self) -> ObservedBackend:

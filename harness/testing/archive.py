@@ -107,7 +107,6 @@ class Archive:
     """All messages of one server in order of arrival."""
 
     def __init__(self, server: Server) -> None:
-        self._server = server
         self._entries: dict[str, Entry] = {}
         self._by_copy: dict[tuple[int, int], Entry] = {}
         self._by_digest: dict[bytes, list[Entry]] = {}
@@ -127,8 +126,25 @@ class Archive:
         """The last messages that went to BAD."""
         self.listeners: list[Callable[[str, Entry], None]] = []
         """Called with `new`, `changed` or `gone` and the entry; must not block."""
+        self._follow(server)
+
+    def _follow(self, server: Server) -> None:
+        self._server = server
         server.bus.on(MessageAccepted, self._accepted)
         server.bus.on(MessageBad, self._went_bad)
+
+    def move(self, server: Server) -> None:
+        """Follow another server, which goes on with the store of the one that has ended; the cursor goes on."""
+        self._forget_debts()
+        self._answering.clear()
+        self.listeners.clear()
+        self._follow(server)
+
+    def _forget_debts(self) -> None:
+        self._owed.clear()
+        self._owed_by_spool.clear()
+        self._spools_of.clear()
+        self.bad.clear()
 
     # --- following the store ------------------------------------------------------------------------------------------
 
@@ -147,10 +163,7 @@ class Archive:
         self._visible = 0
         self._by_copy.clear()
         self._by_digest.clear()
-        self._owed.clear()
-        self._owed_by_spool.clear()
-        self._spools_of.clear()
-        self.bad.clear()
+        self._forget_debts()
 
     def session_began(self, actor: Actor) -> None:
         """The replies of this session are seen (`replied` will be called)."""

@@ -11,20 +11,19 @@ from typing import Any
 
 from emulator.config import Settings, SettingsError, front_end_with, limits_with, parse_account
 from harness.faults import Fault
-from harness.faults.engine import ActiveFault
 from harness.faults.model import write_script
-from harness.gates import Gate
 from protocols.ports import Target
 from protocols.settings import FrontEndSettings, Limits
 
 from .archive import Entry
+from .handles import FaultHandle, Held, TestClock, later
 from .near_misses import near_misses, state_lines
-from .running import Address, RunningServer
+from .running import RunningServer
 from .snapshot_view import jam
+from .system import Address, Addresses, System
 from .transcripts import Transcript
 from .view import MessageView
 
-BASELINE = "mailjam baseline"
 GRACE_SECONDS = 1.0
 """How long sessions may take to end after the test."""
 Predicate = Callable[[MessageView], bool]
@@ -70,119 +69,54 @@ def _replaced(settings: Settings, name: str, value: Any) -> Settings:
     return replace(settings, **{name: value})
 
 
-class Held:
-    """A gate as tests use it: `wait_until_held` and `release`, blocking; `held` to await."""
+class MailJam(Addresses):
+    """The fixture: a mail system of the test's own. Blocking methods may be called from tests of any kind.
 
-    def __init__(self, running: RunningServer, gate: Gate) -> None:
-        self._running = running
-        self._gate = gate
-
-    def wait_until_held(self, count: int = 1, timeout: float = 10.0) -> str:
-        """Wait until so many actors stand here: the name of the first. Raises TimeoutError."""
-        return str(self._running.call(self._gate.wait_until_held(count, seconds_max=timeout)))
-
-    async def held(self, count: int = 1, timeout: float = 10.0) -> str:
-        """As `wait_until_held`, to await."""
-        return str(await self._running.acall(self._gate.wait_until_held(count, seconds_max=timeout)))
-
-    def release(self) -> None:
-        """Let all go."""
-        self._running.call(_later(self._gate.release))
-
-
-class FaultHandle:
-    """A fault that is armed."""
-
-    def __init__(self, running: RunningServer, active: ActiveFault) -> None:
-        self._running = running
-        self._active = active
-
-    @property
-    def fired(self) -> int:
-        """How often it struck."""
-        return self._active.fired
-
-    @property
-    def holding(self) -> int:
-        """How many sessions a `hang` holds now."""
-        return self._active.holding
-
-    @property
-    def fault(self) -> Fault:
-        """The fault itself."""
-        return self._active.fault
-
-    def release(self) -> None:
-        """Let go whom it holds."""
-        self._running.call(_later(self._active.release))
-
-
-class TestClock:
-    """The server's clock."""
-
-    __test__ = False
+    Those that are awaited (from asyncio or trio) say so.
+    """
 
     def __init__(self, running: RunningServer) -> None:
-        self._running = running
-
-    def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0) -> None:
-        """Let time pass for the server: deadlines in it are kept."""
-        clock: Any = self._running.server.clock
-        self._running.call(clock.advance(seconds, minutes=minutes, hours=hours))
-
-    def time(self) -> float:
-        """The server's time, seconds since the epoch."""
-        return self._running.server.clock.time()
-
-
-async def _later(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a plain function on the server's loop."""
-    return function(*arguments)
-
-
-class MailJam:
-    """The fixture. Blocking methods may be called from tests of any kind; those that are awaited say so."""
-
-    def __init__(self, running: RunningServer) -> None:
-        self._running = running
-        self.clock = TestClock(running)
+        """It is usable from `begin` to `finish`."""
+        self._server = running
+        self._system: System
+        self._beside: list[MailJam] = []
+        self.clock: TestClock
         self._cursor = 0
         self._session_cursor = 0
         self._taken: set[int] = set()
         self._allowed: set[str] = set()
         self._tasks: frozenset[Any] = frozenset()
-        self._jam_seen = False
 
     # --- where --------------------------------------------------------------------------------------------------------
 
     @property
     def server(self) -> Any:
         """The running `emulator.server.Server`; it lives on another thread's event loop: use `run`."""
-        return self._running.server
+        return self._system.server
 
-    @property
-    def smtp(self) -> Address:
-        """(host, port)."""
-        return self._running.smtp
-
-    @property
-    def pop3(self) -> Address:
-        """(host, port)."""
-        return self._running.pop3
-
-    @property
-    def imap(self) -> Address:
-        """(host, port)."""
-        return self._running.imap
-
-    @property
-    def nntp(self) -> Address:
-        """(host, port)."""
-        return self._running.nntp
+    def address(self, protocol: str) -> Address:
+        """(host, port) of `smtp`, `imaps` and so on; `mailjam.smtp` is short for it. Raises LookupError."""
+        return self._system.address(protocol)
 
     def run(self, coroutine: Any) -> Any:
         """Run a coroutine on the server's loop, blocking."""
-        return self._running.call(coroutine)
+        return self._system.call(coroutine)
+
+    # --- further systems ----------------------------------------------------------------------------------------------
+
+    def tenant(self) -> MailJam:
+        """Another system for this test, with ports of its own: nothing of the one is seen in the other."""
+        return self._another(self._server.lease())
+
+    def fork(self) -> MailJam:
+        """A copy of this system that goes its own way: mailboxes, newsgroups, UIDs, flags, accounts."""
+        return self._another(self._server.fork(self._system))
+
+    def _another(self, system: System) -> MailJam:
+        other = MailJam(self._server)
+        other._begin(system)
+        self._beside.append(other)
+        return other
 
     # --- factories ----------------------------------------------------------------------------------------------------
 
@@ -190,13 +124,13 @@ class MailJam:
         """Make an account with a mailbox; without a name, one that no other test has."""
         name = name or f"user-{secrets.token_hex(4)}"
         password = password or secrets.token_urlsafe(9)
-        self._running.call(self._running.server.directory.add_user(name, password))
+        self._system.call(self._system.server.directory.add_user(name, password))
         return User(name, name if "@" in name else f"{name}@example.com", password)
 
     def group(self, name: str = "", *, description: str = "", posting: str = "y") -> str:
         """Make a newsgroup: its name."""
         name = name or f"test.group-{secrets.token_hex(4)}"
-        self._running.call(self._running.server.store.create_newsgroup(name, description=description, posting=posting))
+        self._system.call(self._system.server.store.create_newsgroup(name, description=description, posting=posting))
         return name
 
     def message(
@@ -231,28 +165,28 @@ class MailJam:
             octets = octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
         async def put_into() -> list[int]:
-            bench = self._running.workbench
+            bench = self._system.workbench
             targets = [Target(await bench.folder(place), frozenset(flags)) for place in places]
-            return [each.uid for each in await self._running.server.converter.put(octets, targets)]
+            return [each.uid for each in await self._system.server.converter.put(octets, targets)]
 
-        return self._running.call(put_into())
+        return self._system.call(put_into())
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
     @property
     def messages(self) -> list[MessageView]:
         """All that came in during this test, oldest first; what was acknowledged is waited for."""
-        return self._running.call(self._messages())
+        return self._system.call(self._messages())
 
     async def _messages(self) -> list[MessageView]:
         await self._settle(5.0)
-        archive = self._running.workbench.archive
+        archive = self._system.workbench.archive
         return [await archive.view(entry) for entry in archive.since(self._cursor) if entry.messages]
 
     async def _settle(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self._running.server.inbound.settled()
+                await self._system.server.inbound.settled()
                 await asyncio.sleep(0)  # what was delivered last is shown after its reply
         except TimeoutError:
             pass
@@ -271,7 +205,7 @@ class MailJam:
 
         `to` is any recipient (of the envelope too), `sender` an address; all are compared as parts, in any case.
         """
-        return self._running.call(self._wait(to, sender, subject, text, predicate, timeout), timeout + 30)
+        return self._system.call(self._wait(to, sender, subject, text, predicate, timeout), timeout + 30)
 
     async def wait_for(
         self,
@@ -284,7 +218,7 @@ class MailJam:
         timeout: float = 10.0,
     ) -> MessageView:
         """As `wait`, to await."""
-        return await self._running.acall(self._wait(to, sender, subject, text, predicate, timeout))
+        return await self._system.acall(self._wait(to, sender, subject, text, predicate, timeout))
 
     async def _wait(
         self, to: str, sender: str, subject: str, text: str, predicate: Predicate | None, timeout: float
@@ -304,7 +238,7 @@ class MailJam:
                 wrong.append("the predicate says no")
             return wrong
 
-        bench = self._running.workbench
+        bench = self._system.workbench
         entry = await bench.archive.wait(
             lambda entry, view: not misfits(entry, view), taken=self._taken, after=self._cursor, seconds_max=timeout
         )
@@ -323,44 +257,44 @@ class MailJam:
         """Arm a fault: an object, a line (`error command=RCPT nth=2`), or a verb with keywords. Raises FaultError."""
         if isinstance(fault, str):
             fault = Fault.from_dict({"verb": fault, **settings}) if settings else Fault.from_text(fault)
-        active = self._running.call(_later(self._running.workbench.faults.add, fault))
-        return FaultHandle(self._running, active)
+        active = self._system.call(later(self._system.workbench.faults.add, fault))
+        return FaultHandle(self._system, active)
 
     def recorded_faults(self) -> list[Fault]:
         """What struck in this test, pinned: a script that replays it."""
-        recorded: list[Fault] = self._running.call(_later(self._running.workbench.faults.recorded))
+        recorded: list[Fault] = self._system.call(later(self._system.workbench.faults.recorded))
         return recorded
 
     def hold(self, point: str, *, actor: str = "*", count: int | None = None) -> Held:
         """Hold actors at a named point (`inbound.imail.held`)."""
-        gate = self._running.call(_later(lambda: self._running.workbench.gates.hold(point, actor=actor, count=count)))
-        return Held(self._running, gate)
+        gate = self._system.call(later(lambda: self._system.workbench.gates.hold(point, actor=actor, count=count)))
+        return Held(self._system, gate)
 
     def set_build(self, build: str) -> None:
         """Exchange the emulated build for this test (`sp4`, `5.5.2653.23`). Raises UnknownBuild."""
-        self._running.call(_later(self._running.workbench.set_build, build))
+        self._system.call(later(self._system.workbench.set_build, build))
 
     def jam(self) -> dict[str, Any]:
         """Sections, waits, cycles, queues and services now."""
-        state: dict[str, Any] = self._running.call(_later(jam, self._running.server))
+        state: dict[str, Any] = self._system.call(later(jam, self._system.server))
         return state
 
     def snapshot(self, name: str = "") -> str:
         """Remember the store: the snapshot's name."""
-        return str(self._running.call(_later(self._running.workbench.snapshots.take, name)).name)
+        return str(self._system.call(later(self._system.workbench.snapshots.take, name)).name)
 
     def restore(self, name: str) -> None:
         """Make the store what it was. Raises NotPermitted."""
-        self._running.call(_later(self._running.workbench.snapshots.restore, name))
+        self._system.call(later(self._system.workbench.snapshots.restore, name))
 
     def trick(self, trick: str, **settings: Any) -> Any:
         """`bump-uidvalidity`, `expunge`, `quota`, `internaldate`, `renumber`: `folder="alice/INBOX"` and more."""
-        return self._running.call(self._running.workbench.tricks.do(trick, settings))
+        return self._system.call(self._system.workbench.tricks.do(trick, settings))
 
     @property
     def transcripts(self) -> list[Transcript]:
         """The sessions of this test, oldest first."""
-        return self._running.workbench.transcripts.since(self._session_cursor)
+        return self._system.workbench.transcripts.since(self._session_cursor)
 
     def allow(self, *leaks: str) -> None:
         """Leaks that this test means to leave: `sessions`, `sections`, `faults`, `tasks`."""
@@ -372,56 +306,37 @@ class MailJam:
     # --- for the plugin -----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Before the test: an empty server."""
-        self._running.call(self._begin())
+        """Before the test: lease a system that nobody else uses. Raises NotPermitted for a durable store."""
+        self._begin(self._server.lease())
 
-    async def _begin(self) -> None:
-        bench = self._running.workbench
-        if BASELINE not in {snapshot.name for snapshot in bench.snapshots}:
-            bench.snapshots.take(BASELINE)
-        self._cursor = bench.archive.last_number
-        self._session_cursor = bench.transcripts.last_number
-        self._tasks = self._running.server.scheduler.tasks
+    def _begin(self, system: System) -> None:
+        self._system = system
+        self.clock = TestClock(system)
+        self._taken.clear()
+        self._allowed.clear()
+        self._cursor = system.workbench.archive.last_number
+        self._session_cursor = system.workbench.transcripts.last_number
+        self._tasks = system.server.scheduler.tasks
 
     def finish(self) -> list[str]:
-        """After the test: what leaked, in words; then everything is as before it."""
-        return self._running.call(self._finish())
+        """After the test: what leaked, in words. The system is given back; the next test finds nothing of this one."""
+        leaks = [leak for beside in self._beside for leak in beside.finish()]
+        try:
+            return self._system.call(self._finish()) + leaks
+        finally:
+            self._server.give_back(self._system)
+            self._beside.clear()
 
     async def _finish(self) -> list[str]:
-        running = self._running
-        server, bench = running.server, running.workbench
+        server = self._system.server
         await self._sessions_end()
         if server.inbound.awaiting_conversion and not server.sections.waits():
             await self._settle(GRACE_SECONDS)
-        leaks = self._leaks()
-        for transcript in bench.transcripts.open():
-            bench.break_session(transcript.number)
-        bench.faults.clear()
-        bench.close_gates()
-        await self._until(self._quiet, GRACE_SECONDS / 2)
-        if not self._quiet():
-            await running.restart()
-            return leaks
-        original = running.settings.build
-        if server.build.number != original:
-            bench.set_build(original)
-        bench.snapshots.restore(BASELINE)
-        server.scheduler.failures.clear()
-        return leaks
-
-    def _quiet(self) -> bool:
-        """Whether nothing of the test is left that a reset cannot clear."""
-        server = self._running.server
-        return (
-            all(section.owner is None for section in server.sections)
-            and not self._running.workbench.transcripts.open()
-            and not server.inbound.awaiting_conversion
-            and all(state == "running" for state in server.states().values())
-        )
+        return self._leaks()
 
     async def _sessions_end(self) -> None:
         if "sessions" not in self._allowed:
-            await self._until(lambda: not self._running.workbench.transcripts.open(), GRACE_SECONDS)
+            await self._until(lambda: not self._system.workbench.transcripts.open(), GRACE_SECONDS)
 
     @staticmethod
     async def _until(condition: Callable[[], bool], seconds: float) -> None:
@@ -431,7 +346,7 @@ class MailJam:
             await asyncio.sleep(0.002)
 
     def _leaks(self) -> list[str]:
-        server, bench = self._running.server, self._running.workbench
+        server, bench = self._system.server, self._system.workbench
         found = []
         if "sessions" not in self._allowed:
             found += [f"session still open: {t.actor} from {t.peer}" for t in bench.transcripts.open()]
@@ -449,10 +364,10 @@ class MailJam:
 
     def report(self) -> list[tuple[str, str]]:
         """Titles and texts for the report of a failed test."""
-        return self._running.call(self._report())
+        return self._system.call(self._report())
 
     async def _report(self) -> list[tuple[str, str]]:
-        bench = self._running.workbench
+        bench = self._system.workbench
         found = [("mailjam session", str(transcript)) for transcript in bench.transcripts.since(self._session_cursor)]
         found = found[-20:]
         state = state_lines(bench)

@@ -37,8 +37,7 @@ async def fork(server: Server, *, clock: Clock | None = None) -> Server:
         finally:
             if collecting:
                 gc.enable()
-        for key in ("_passwords", "_tokens", "_lists"):
-            getattr(copy.directory, key).update(getattr(server.directory, key, {}))
+        copy.directory.take_over(server.directory)
         for name in copy.store.mailboxes:
             copy.directory._index(name)
     except BaseException:

@@ -1,141 +1,86 @@
-"""A server in a thread of its own, with its own event loop: blocking tests (smtplib, imaplib) need none."""
+"""The servers of a test session in a thread of their own, with their own event loop: blocking tests need none."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from emulator.config import Settings
-from emulator.server import Server
-from harness.workbench import Workbench
 
-from .clock import AdvancingClock
+from .fork import PORTS
+from .system import Address, Loop, System
 
-T = TypeVar("T")
-START_SECONDS_MAX = 30.0
-CALL_SECONDS_MAX = 60.0
+__all__ = ["Address", "RunningServer"]
 
 
-class Address(NamedTuple):
-    """Where a protocol is served; unpacks as (host, port)."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-class RunningServer:
-    """One server from `start` to `stop`."""
+class RunningServer(System):
+    """From `start` to `stop`. It is the system of one test at a time; a test beside that one gets another."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.server: Server
-        self.workbench: Workbench
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="mailjam", daemon=True)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
+        super().__init__(settings, Loop())
+        self._free: list[System] = [self]
+        self._others: list[System] = []
+        self._lock = threading.Lock()
+        """Tests may run in several threads of one process."""
 
     def start(self) -> None:
         """Start thread and server. Raises SettingsError, UnknownBuild."""
-        self._thread.start()
         try:
-            self.call(self._start())
+            self.call(self.begin())
         except BaseException:
-            self._end()
+            self.loop.end()
             raise
 
-    async def _start(self) -> None:
-        self.server = Server(self.settings, clock=AdvancingClock())
-        await self.server.start()
-        self.workbench = Workbench.of(self.server)
-
-    async def restart(self) -> None:
-        """Kill the server, jammed as it may be, and start a new one on the same ports. On the server's own loop."""
-        ports = {f"{name}_port": port for name, (_, port) in self.server.addresses.items() if name != "http"}
-        await self.server.kill()
-        self.settings = replace(self.settings, **ports)  # type: ignore[arg-type]  # names of fields
-        await self._start()
-
     def stop(self) -> None:
-        """Kill the server and end the thread."""
+        """Kill all servers and end the thread."""
         try:
-            self.call(self.server.kill())
+            for system in (self, *self._others):
+                system.ready()
+                self.call(system.end())
         finally:
-            self._end()
+            self.loop.end()
 
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-
-    # --- crossing over ------------------------------------------------------------------------------------------------
-
-    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the server's loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    def call(self, coroutine: Coroutine[Any, Any, T], seconds_max: float = CALL_SECONDS_MAX) -> T:
-        """Run a coroutine on the server's loop and wait for it, blocking."""
-        assert threading.current_thread() is not self._thread, "this would wait for itself"
-        future = self.submit(coroutine)
+    def lease(self) -> System:
+        """A system that nobody else uses: this one if it is free. `give_back` it. Raises NotPermitted."""
+        with self._lock:  # this one first: an application that was pointed at its ports finds the test's server there
+            self._free.sort(key=lambda system: system is self)
+            system = self._free.pop() if self._free else None
+        if system is not None:
+            system.ready()
+        else:
+            system = System(self._settings_elsewhere(), self.loop)
+            self.call(system.begin())
+            with self._lock:
+                self._others.append(system)
         try:
-            return future.result(seconds_max)
-        except TimeoutError:
-            if future.done():
-                raise
-            future.cancel()
-            raise TimeoutError(f"the server did not answer within {seconds_max:g} s") from None
+            self.call(system.mark())
+        except BaseException:
+            with self._lock:
+                self._free.append(system)
+            raise
+        return system
 
-    async def acall(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the server's loop and await it from an asyncio or trio task."""
-        future = self.submit(coroutine)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            import anyio.to_thread  # noqa: PLC0415  # under trio only
+    def _settings_elsewhere(self) -> Settings:
+        served = [name for name in PORTS if getattr(self.settings, f"{name}_port") is not None]
+        elsewhere: dict[str, Any] = {f"{name}_port": 0 for name in served}
+        return replace(self.settings, lmtp_socket=None, **elsewhere)
 
-            return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
-        return await asyncio.wrap_future(future)
+    def fork(self, system: System) -> System:
+        """A system that begins where that one stands. `give_back` it."""
+        forked = System(system.settings, self.loop)
+        self.call(forked.begin_as_fork(system))
+        with self._lock:
+            self._others.append(forked)
+        return forked
 
-    # --- addresses ----------------------------------------------------------------------------------------------------
-
-    def address(self, protocol: str) -> Address:
-        """Raises LookupError for one that is not served."""
-        try:
-            return Address(*self.server.addresses[protocol])
-        except KeyError:
-            served = ", ".join(self.server.addresses)
-            raise LookupError(f"{protocol} is not served: there are {served}; override mailjam_settings") from None
-
-    @property
-    def smtp(self) -> Address:
-        """(host, port) of SMTP."""
-        return self.address("smtp")
-
-    @property
-    def pop3(self) -> Address:
-        """(host, port) of POP3."""
-        return self.address("pop3")
-
-    @property
-    def imap(self) -> Address:
-        """(host, port) of IMAP4."""
-        return self.address("imap")
-
-    @property
-    def nntp(self) -> Address:
-        """(host, port) of NNTP."""
-        return self.address("nntp")
+    def give_back(self, system: System) -> None:
+        """The test is over: the next one finds nothing of it."""
+        if system.is_fork:
+            with self._lock:
+                self._others.remove(system)
+            self.call(system.end())
+            return
+        system.renew()
+        with self._lock:
+            self._free.append(system)

@@ -166,6 +166,15 @@ class Snapshots:
             self._server.store.before_unrecorded = None
             self._archive.remember_removed(False)
 
+    def take_over(self, other: Snapshots) -> None:
+        """Go on with the snapshots of an ended server that had the same store."""
+        self._all, self._numbers = other._all, other._numbers
+        if self._all:
+            self._backend.before.append(self._look)
+            self._server.store.before_unrecorded = self.look_at_folder
+        else:
+            self._server.store.before_unrecorded = None
+
     # --- before each commit -------------------------------------------------------------------------------------------
 
     @property

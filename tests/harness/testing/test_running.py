@@ -24,7 +24,10 @@ def test_life_calls_and_restart() -> None:
         with pytest.raises(LookupError, match="nntp is not served"):
             _ = running.nntp
         before = running.smtp
-        running.call(running.restart())
+        system = running.lease()
+        assert system is running
+        running.give_back(system)
+        running.ready()
         assert running.smtp == before
         with smtplib.SMTP(*running.smtp) as client:
             assert client.noop()[0] == 250
