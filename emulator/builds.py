@@ -122,6 +122,15 @@ class Build:
         """The bits of a signed counter."""
         return min((bits for defect in self._own for name, bits in defect.counters_bits if name == counter), default=64)
 
+    def pool(self, work: str) -> int | None:
+        """How many threads there are for a kind of work; None: as many as are asked for."""
+        return min((threads for defect in self._own for name, threads in defect.pools if name == work), default=None)
+
+    @property
+    def quirks(self) -> frozenset[str]:
+        """What front-ends and the relay do in their own way (emulator.quirks)."""
+        return frozenset(quirk for defect in self._own for quirk in defect.quirks)
+
     def is_fatal(self, error: str) -> bool:
         """Whether the error of one message stops the Internet Mail Service."""
         return any(error in defect.fatal for defect in self._own)

@@ -152,6 +152,8 @@ class Settings:
     """Messages of a durable store held in memory beside the disk."""
     derived_cache_messages_max: int = 200_000
     """Messages for which computed values (ENVELOPE and the like) are kept."""
+    store_thread_seconds_max: float = 30.0
+    """How long the Internet Mail Service waits for a thread of the information store, where there are so many only."""
     logons_max: int = 100_000
     """Sessions that are logged on at the same time."""
     mailbox_bytes_max: int = 0

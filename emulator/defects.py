@@ -2,8 +2,9 @@
 
 A lock-order defect changes the order in which a path enters its sections. The others change one thing where the real
 one had it: a path that returns early without leaving its sections, a decoder that goes round without moving on, a call
-made inside a section, a counter of 16 bits. Builds are numbers of Store.exe (Msexcimc.exe where the article says so);
-(0, 0) to (0, 0) marks what only older versions had, so that no build of 5.5 brings it along and `--defect` is needed.
+made inside a section, a counter of 16 bits, a pool with too few threads, a line end that is lost. Builds are numbers of
+Store.exe (Msexcimc.exe where the article says so); (0, 0) to (0, 0) marks what only older versions had, what is a
+matter of configuration, or what no article names a fix of: no build of 5.5 brings it along, `--defect` is needed.
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ class Defect:
     """(counter, bits): a signed counter that is too small."""
     fatal: tuple[str, ...] = ()
     """Errors of one message that stop the whole Internet Mail Service."""
+    pools: tuple[tuple[str, int], ...] = ()
+    """(work, threads): work that shares so many threads (emulator.thread_pool)."""
+    quirks: tuple[str, ...] = ()
+    """What a front-end or the relay does in its own way (emulator.quirks)."""
 
 
 DEFECTS: tuple[Defect, ...] = (
@@ -189,6 +194,62 @@ DEFECTS: tuple[Defect, ...] = (
         RTM,
         (2654, 14),
         counters_bits=(("recipients", 16),),
+    ),
+    Defect(
+        "rtf-loop",
+        "Q192940",
+        "a corrupt compressed RTF body is synchronised with the text body again and again",
+        RTM,
+        (2402, 0),
+        poisons=(Poison("inbound", "corrupt compressed RTF", "rewind"),),
+    ),
+    Defect(
+        "thread-pool",
+        "Q169686",
+        "five threads serve all clients of the store, and each stays with its client until the reply is taken",
+        NEVER,
+        NEVER,
+        pools=(("store", 5),),
+    ),
+    Defect(
+        "connector-threads",
+        "Q282115",
+        "each thread of a connector needs a second one for a transfer, from a pool of nine (four of them have eight)",
+        NEVER,
+        NEVER,
+        pools=(("gateway", 9),),
+    ),
+    Defect(
+        "append-line-end",
+        "Q239082",
+        "under TLS the line end that comes in one read with the end of an appended message is lost",
+        RTM,
+        (2650, 4),
+        quirks=("literal takes the line end along",),
+    ),
+    Defect(
+        "fetch-empty-field",
+        "Q195171",
+        "a space before the closing parenthesis of HEADER.FIELDS makes a field without a name, and ends the store",
+        RTM,
+        (2398, 0),
+        quirks=("field names between single spaces",),
+    ),
+    Defect(
+        "percent-message-id",
+        "Q261135",
+        "the reply to STAT, LAST and NEXT is used as a format string: a percent sign in a Message-ID ends the store",
+        RTM,
+        (2653, 0),
+        quirks=("replies are format strings",),
+    ),
+    Defect(
+        "unterminated-body",
+        "Q146993",
+        "the last line of a quoted-printable body is sent without its end: the peer waits for the end of the message",
+        NEVER,
+        NEVER,
+        quirks=("quoted-printable without its last line end",),
     ),
 )
 

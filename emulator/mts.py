@@ -17,6 +17,7 @@ from protocols.ports import NoSuchMailbox, Target, Unavailable
 
 from .queues import QueueClosed, WorkQueue
 from .scheduling import Scheduler, Waiter
+from .thread_pool import ThreadPool
 
 if TYPE_CHECKING:
     from .config import Settings
@@ -83,7 +84,16 @@ class Gateway:
 class MessageTransferStub:
     """The part of the MTA that moves messages between the store and gateways."""
 
-    def __init__(self, settings: Settings, scheduler: Scheduler, directory: Directory, converter: Converter) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        scheduler: Scheduler,
+        directory: Directory,
+        converter: Converter,
+        threads: ThreadPool | None = None,
+    ) -> None:
+        """`threads`: each gateway's thread comes from there, and a second one for each transfer (KB Q282115)."""
+        self._threads = threads or ThreadPool("gateways", scheduler)
         self._settings = settings
         self._scheduler = scheduler
         self._directory = directory
@@ -143,6 +153,10 @@ class MessageTransferStub:
         return True
 
     async def _work_in(self, actor: Actor, gateway: Gateway) -> None:
+        async with self._threads.thread():
+            await self._bring(actor, gateway)
+
+    async def _bring(self, actor: Actor, gateway: Gateway) -> None:
         while True:
             try:
                 transfer = await gateway.mts_in.get()
@@ -150,8 +164,9 @@ class MessageTransferStub:
                 return
             actor.doing = f"in from <{transfer.reverse_path}>"
             try:
-                targets = [Target(mailbox.inbox) for mailbox in await self._mailboxes(transfer.recipients)]
-                await self._converter.put(transfer.octets, targets)
+                async with self._threads.thread():
+                    targets = [Target(mailbox.inbox) for mailbox in await self._mailboxes(transfer.recipients)]
+                    await self._converter.put(transfer.octets, targets)
                 gateway.delivered += 1
             except Exception as error:  # a connector's bad message harms only the connector
                 _note(gateway, f"in: {error}")
@@ -165,6 +180,10 @@ class MessageTransferStub:
         return list({mailbox.name: mailbox for mailbox in found}.values())
 
     async def _work_out(self, actor: Actor, gateway: Gateway) -> None:
+        async with self._threads.thread():
+            await self._carry_away(actor, gateway)
+
+    async def _carry_away(self, actor: Actor, gateway: Gateway) -> None:
         while True:
             try:
                 transfer = await gateway.mts_out.get()
@@ -172,7 +191,9 @@ class MessageTransferStub:
                 return
             actor.doing = f"out to {', '.join(transfer.recipients[:3])}"
             try:
-                await self._converter.gateway_outbound(transfer.octets, partial(gateway.connector.deliver, transfer))
+                hand_over = partial(gateway.connector.deliver, transfer)
+                async with self._threads.thread():
+                    await self._converter.gateway_outbound(transfer.octets, hand_over)
                 gateway.carried += 1
             except Exception as error:  # whatever a connector raises is its own affair
                 _note(gateway, f"out: {error}")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from protocols.actor import Actor
 from protocols.ports import Clock, Handle, PortError, Unavailable
 
-from . import dsn
+from . import dsn, quirks
 from .directory import split_address
 from .events import Bus, MessageBad, MessageRelayed
 from .queues import InboundMail, QueueClosed, WorkQueue
@@ -228,12 +228,14 @@ class OutboundMail:
             await self._inbound.submit(envelope.reverse_path, here, octets, envelope.options)
         attempt = Attempt()
         if there and self._host is not None:
+            unterminated = quirks.NO_LAST_LINE_END in self._converter.build.quirks
             attempt = await relay(
                 self._host,
                 self._settings.front_end.hostname,
                 replace(envelope, recipients=tuple(there)),
-                octets,
+                quirks.without_last_line_end(octets) if unterminated else octets,
                 seconds_max=self._settings.outbound_seconds_max,
+                as_it_is=unterminated,
             )
         await self._settle(entry, envelope, octets, attempt)
 

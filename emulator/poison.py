@@ -11,10 +11,13 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from protocols.mime import parse
+from protocols.mime import parse, transfer
 from protocols.ports import Unavailable
 
 from .defects import Poison
+from .imail.rtf_compression import crc
+from .imail.tnef import message_from_tnef
+from .property_tags import PR_RTF_COMPRESSED
 from .scheduling import Point, Scheduler
 
 if TYPE_CHECKING:
@@ -76,6 +79,21 @@ def _comma_in_comment(octets: bytes, part: Part) -> bool:
     )
 
 
+def _checksum(octets: bytes) -> bytes:
+    return crc(octets).to_bytes(4, "little")
+
+
+def _corrupt_rtf(octets: bytes, part: Part) -> bool:
+    """A TNEF stream with a compressed RTF body that is not what its checksum says (MS-OXRTFCP section 2.1.3.1.4)."""
+    for each in part.walk():
+        if each.content_type in ("application/ms-tnef", "application/vnd.ms-tnef"):
+            message = message_from_tnef(transfer.decode(each.body, each.encoding))
+            packed = message.get(PR_RTF_COMPRESSED) if message is not None else None
+            if isinstance(packed, bytes) and packed[8:12] == b"LZFu" and packed[12:16] != _checksum(packed[16:]):
+                return True
+    return False
+
+
 TRIGGERS: dict[str, Test] = {
     "unterminated multipart": _unterminated,
     "uuencode without end": _uuencode_without_end,
@@ -85,6 +103,7 @@ TRIGGERS: dict[str, Test] = {
     "postscript": _of_type("application/postscript"),
     "blank charset": _blank_charset,
     "comma in an address comment": _comma_in_comment,
+    "corrupt compressed RTF": _corrupt_rtf,
 }
 
 

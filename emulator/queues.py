@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from .events import Bus, DirectoryChanged, MessageAccepted, MessageBad, MessageD
 from .poison import corrupt_encapsulation, signed
 from .scheduling import Scheduler, Waiter
 from .spool import BAD, IN, Envelope, Spool
+from .thread_pool import NoThread, ThreadPool
 
 if TYPE_CHECKING:
     from .config import Settings
@@ -138,6 +139,8 @@ class InboundMail:
         self.carry: Callable[[str, str, bytes], bool] = lambda reverse_path, address, octets: False
         """Takes a message for an address that belongs to a gateway (`mts.MessageTransferStub.carry`)."""
         self.workers: list[Any] = []
+        self.threads: ThreadPool | None = None
+        """Threads of the information store, one of which each delivery needs; None: as many as are asked for."""
         self.failed: Callable[[str], None] = lambda text: None
         """Called with the error that the service is to be stopped for."""
         self.accepted_count = 0
@@ -267,7 +270,8 @@ class InboundMail:
             return await self._targets(envelope, outcomes, len(octets) + len(return_path(envelope)))
 
         try:
-            messages = await self._converter.deliver(name, read, resolve, return_path)
+            async with self._store_thread():
+                messages = await self._converter.deliver(name, read, resolve, return_path)
         except FileNotFoundError:
             self._done(name)
         except SeriousError as error:
@@ -289,6 +293,21 @@ class InboundMail:
             if self._bus.wanted(MessageDelivered):
                 folders = tuple(f"{m.folder.owner.name}/{m.folder.name}" for m in messages if m.folder.owner)
                 self._bus.publish(MessageDelivered(name, folders, tuple(messages)))
+
+    @contextlib.asynccontextmanager
+    async def _store_thread(self) -> AsyncIterator[None]:
+        """A thread of the information store. Raises SeriousError when it has none for too long (KB Q169686)."""
+        if self.threads is None or self.threads.threads_max is None:
+            yield
+            return
+        try:
+            await self.threads.take(self._settings.store_thread_seconds_max)
+        except NoThread as error:
+            raise SeriousError(f"error 0x80040115 talking to the information store (3039): {error}") from error
+        try:
+            yield
+        finally:
+            self.threads.give_back()
 
     async def _remove(self, name: str) -> None:
         """The message is delivered. Should removing its file fail, the store remembers the delivery."""

@@ -52,8 +52,13 @@ class Attempt:
     """Why they have to wait."""
 
 
-async def relay(host: Host, hostname: str, envelope: Envelope, octets: bytes, *, seconds_max: float) -> Attempt:
-    """Connect, send, quit. Whatever goes wrong is in the result; `seconds_max` bounds each step."""
+async def relay(
+    host: Host, hostname: str, envelope: Envelope, octets: bytes, *, seconds_max: float, as_it_is: bool = False
+) -> Attempt:
+    """Connect, send, quit. Whatever goes wrong is in the result; `seconds_max` bounds each step.
+
+    `as_it_is`: the end of the message is sent behind its last octet, whether a line ends there or not (KB Q146993).
+    """
     problem = _unsendable(envelope, octets)
     if problem is not None:
         return _all_failed(envelope.recipients, *problem)
@@ -74,7 +79,7 @@ async def relay(host: Host, hostname: str, envelope: Envelope, octets: bytes, *,
             await client.connect()
         except aiosmtplib.SMTPResponseException as error:  # a greeting or login that says no: perhaps not tomorrow
             return Attempt(waiting=list(envelope.recipients), reason=f"{error.code} {error.message}")
-        return await _send(client, host, envelope, octets)
+        return await _send(client, host, envelope, octets, as_it_is)
     except aiosmtplib.SMTPResponseException as error:
         return _refused(envelope.recipients, host, error.code, error.message)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
@@ -107,7 +112,9 @@ def _all_failed(recipients: Sequence[str], status: str, text: str) -> Attempt:
     return Attempt([Outcome(address, FAILED, status, text) for address in recipients])
 
 
-async def _send(client: aiosmtplib.SMTP, host: Host, envelope: Envelope, octets: bytes) -> Attempt:
+async def _send(
+    client: aiosmtplib.SMTP, host: Host, envelope: Envelope, octets: bytes, as_it_is: bool = False
+) -> Attempt:
     options = envelope.options
     strict, utf8 = bool(options.get("requiretls")), bool(options.get("smtputf8"))
     if client.is_ehlo_or_helo_needed:
@@ -130,7 +137,7 @@ async def _send(client: aiosmtplib.SMTP, host: Host, envelope: Envelope, octets:
     if not taken:
         return attempt
     try:
-        await client.data(octets)
+        await (_data_as_it_is(client, octets) if as_it_is else client.data(octets))
     except aiosmtplib.SMTPDataError as error:
         _merge(attempt, _refused(taken, host, error.code, error.message))
         return attempt
@@ -138,6 +145,19 @@ async def _send(client: aiosmtplib.SMTP, host: Host, envelope: Envelope, octets:
     action = DELIVERED if reports else RELAYED
     attempt.outcomes += [Outcome(address, action, "2.0.0", "", host.name) for address in taken]
     return attempt
+
+
+async def _data_as_it_is(client: aiosmtplib.SMTP, octets: bytes) -> None:
+    """DATA whose last line may lack its end: then the dot behind it ends nothing. Raises SMTPDataError."""
+    assert client.protocol is not None
+    start = await client.execute_command(b"DATA")
+    if start.code != 354:
+        raise aiosmtplib.SMTPDataError(start.code, start.message)
+    lines, _, last = octets.replace(b"\r\n.", b"\r\n..").rpartition(b"\r\n")
+    client.protocol.write(lines + b"\r\n" if lines else b"")
+    reply = await client.execute_command(last + b".")
+    if reply.code != 250:
+        raise aiosmtplib.SMTPDataError(reply.code, reply.message)
 
 
 def _mail_options(client: aiosmtplib.SMTP, envelope: Envelope, size: int) -> list[str]:

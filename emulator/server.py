@@ -20,7 +20,7 @@ from protocols.pop3 import Pop3Session
 from protocols.ports import Clock, Services, Unavailable
 from protocols.session import Session
 
-from . import certificates
+from . import certificates, quirks
 from .admission import Admission
 from .builds import SECTION_RANKS
 from .config import Settings, SettingsError
@@ -40,6 +40,7 @@ from .service import Service, ServiceControl, State, Steps
 from .smtp import load_handler, smtp_connection, smtp_session
 from .spool import DiskSpool, MemorySpool, Spool
 from .store import Store
+from .thread_pool import ThreadPool
 from .transport import Connection, FrontEnd
 
 SECTION_PURPOSES = {
@@ -82,6 +83,11 @@ class Server:
         """Those of the Internet Mail Service, which stops before the information store does."""
         self._listeners: dict[str, list[asyncio.Server]] = {IS: [], IMC: []}
         self.admission = Admission(settings, self.clock)
+        self.pools = {
+            work: ThreadPool(title, self.scheduler, self.clock, build.pool(work))
+            for work, title in (("store", "information store"), ("gateway", "gateways"))
+        }
+        """Threads for kinds of work; bounded in builds that have such a defect."""
         self.tls_context: ssl.SSLContext | None = None
         self._handler = load_handler(settings.handler) if settings.handler else None
         self._given_store = store
@@ -121,7 +127,8 @@ class Server:
         self.directory.logons = Logons(self.bus, settings.logons_max, frees=self.build.frees("logon"))
         self.converter.faulted = self._store_faulted
         self.inbound.failed = self._mail_failed
-        self.mts = MessageTransferStub(settings, self.scheduler, self.directory, self.converter)
+        self.inbound.threads = self.pools["store"]
+        self.mts = MessageTransferStub(settings, self.scheduler, self.directory, self.converter, self.pools["gateway"])
         self.notification = NotificationThread(self.scheduler, self.bus, self.converter, self.directory)
         self.outbound = OutboundMail(
             settings,
@@ -165,7 +172,7 @@ class Server:
         self.news = InternetNews(self.settings, self.scheduler, self.services, self.store, self.bus)
         self.news.start()
         settings = self.settings
-        sessions: dict[str, tuple[Callable[..., Session[Any]], int | None, int | None]] = {
+        sessions: dict[str, tuple[quirks.SessionClass, int | None, int | None]] = {
             "pop3": (Pop3Session, settings.pop3_port, settings.pop3s_port),
             "imap": (ImapSession, settings.imap_port, settings.imaps_port),
             "nntp": (NntpSession, settings.nntp_port, settings.nntps_port),
@@ -177,7 +184,7 @@ class Server:
                 settings,
                 self.clock,
                 self.scheduler,
-                partial(self._session, session_class),
+                partial(self._session, quirks.session_class(session_class, self.build, self.pools["store"])),
                 tls_context=self.tls_context,
                 admit=self._admit,
                 dismiss=self._dismiss,

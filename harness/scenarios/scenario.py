@@ -24,4 +24,4 @@ class Scenario:
     symptoms: tuple[str, ...]
     """What is seen then, in the words of the article."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the server's settings that the scenario needs."""
+    """Fields of the server's settings that the scenario needs, and arguments of its stage."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -19,6 +20,8 @@ from protocols.ports import Target
 READER, OTHER, PASSWORD, GROUP = "alice", "bob", "secret", "misc.test"
 PATIENCE_SECONDS = 1.0
 """A conversion that has not answered by then is taken as hung; it takes a few milliseconds."""
+
+LOOK_EVERY_SECONDS = 0.005
 
 C = TypeVar("C", bound=Client)
 
@@ -36,23 +39,34 @@ def mail(subject: str, body: str = "Hello.\r\n", *, fields: Sequence[str] = (), 
 class Stage:
     """`async with Stage("5.5.2650.24") as stage:`; everything on it has a deadline."""
 
-    def __init__(self, build: str, defects: frozenset[str] = frozenset(), **fields: Any) -> None:
-        settings = Settings(
+    def __init__(
+        self, build: str, defects: frozenset[str] = frozenset(), *, with_smarthost: bool = False, **fields: Any
+    ) -> None:
+        """`with_smarthost`: a second server of the last build takes mail for domains that are not this one's."""
+        fields = {"tls": False, **fields}
+        self.settings = Settings(
             build=build,
             defects=defects,
             accounts=(Account(READER, PASSWORD), Account(OTHER, PASSWORD)),
             groups=(GROUP,),
             preemption=Preemption(one_in=0),
-            tls=False,
             **fields,
         )
-        self.server = Server(settings)
+        self.server: Server
+        self.smarthost: Server | None = None
+        if with_smarthost:
+            self.smarthost = Server(Settings(preemption=Preemption(one_in=0), tls=False))
         self.rewinds = 0
         """How often a conversion asked for its stream to be rewound."""
         self._clients: list[Client] = []
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks: list[asyncio.Future[Any]] = []
 
     async def __aenter__(self) -> Self:
+        if self.smarthost is not None:
+            await self.smarthost.start()
+            host, port = self.smarthost.addresses["smtp"]
+            self.settings = replace(self.settings, smarthost=f"{host}:{port}")
+        self.server = Server(self.settings)
         self.server.scheduler.hook = self._count
         await self.server.start()
         return self
@@ -67,6 +81,8 @@ class Stage:
         for client in self._clients:
             client.writer.transport.abort()
         await self.server.kill()
+        if self.smarthost is not None:
+            await self.smarthost.kill()
 
     def _count(self, actor: Actor, point: Point) -> None:
         if point is REWIND:
@@ -107,14 +123,33 @@ class Stage:
 
     # --- what can be seen ---------------------------------------------------------------------------------------------
 
-    async def answers(self, awaitable: Awaitable[Any]) -> bool:
-        """Whether it comes to an end (by success, a refusal or a lost connection) within PATIENCE_SECONDS."""
+    async def _ended(self, awaitable: Awaitable[Any]) -> asyncio.Future[Any] | None:
+        """It, when it has ended within PATIENCE_SECONDS."""
         task = asyncio.ensure_future(awaitable)
         self._tasks.append(task)
         done, _ = await asyncio.wait([task], timeout=PATIENCE_SECONDS)
-        for each in done:
-            each.exception()
-        return bool(done)
+        return task if done else None
+
+    async def answers(self, awaitable: Awaitable[Any]) -> bool:
+        """Whether it comes to an end (by success, a refusal or a lost connection) within PATIENCE_SECONDS."""
+        task = await self._ended(awaitable)
+        if task is not None:
+            task.exception()
+        return task is not None
+
+    async def until(self, condition: Callable[[], bool]) -> bool:
+        """Whether it becomes true within PATIENCE_SECONDS."""
+
+        async def wait() -> None:
+            # of a running server, which does not tell of every change
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+        return await self.answers(wait())
+
+    def octets_received(self) -> int:
+        """What the IMAP4 sessions have received so far."""
+        return sum(connection.octets_received for connection in self.server.front_ends["imap"].connections)
 
     async def can_read(self) -> bool:
         """Whether somebody who has nothing to do with it can still read a message that needs conversion."""
@@ -123,8 +158,13 @@ class Stage:
         if not inbox.messages:
             return False
         self.server.converter.forget_converted()
-        client = await self.imap(OTHER)
-        return await self.answers(client.fetch_body(1))
+
+        async def read() -> None:
+            client = await self.imap(OTHER)
+            await client.fetch_body(1)
+
+        task = await self._ended(read())
+        return task is not None and task.exception() is None
 
     async def prepare_reader(self) -> None:
         """A message for `can_read`, put in before anything goes wrong."""

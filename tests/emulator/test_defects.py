@@ -43,6 +43,8 @@ def test_what_a_build_makes_of_them() -> None:
     assert not healthy.holds_over_calls("gateway")
     assert healthy.counter_bits("recipients") == 64
     assert not healthy.is_fatal("corrupt encapsulated address")
+    assert healthy.pool("store") is None
+    assert not healthy.quirks
     every = find_build("latest", with_defects=frozenset(defect.name for defect in DEFECTS))
     assert every.leaks("outbound") == (NoSuchMessage,)
     assert {poison.reaction for poison in every.poisons["inbound"]} == {"rewind", "recurse", "crash"}
@@ -50,3 +52,5 @@ def test_what_a_build_makes_of_them() -> None:
     assert every.holds_over_calls("gateway")
     assert every.counter_bits("recipients") == 16
     assert every.is_fatal("corrupt encapsulated address")
+    assert (every.pool("store"), every.pool("gateway")) == (5, 9)
+    assert len(every.quirks) == 4

@@ -1,0 +1,26 @@
+"""Q146993: the defect shows on real sockets, and the fixed build is well."""
+
+from __future__ import annotations
+
+from emulator.builds import DEFAULT_BUILD
+from harness.matrix import FREE, JAMS, observe
+from harness.scenarios.q146993 import PLAIN, SCENARIO, relayed
+from harness.scenarios.stage import Stage
+
+
+async def test_the_defect_shows() -> None:
+    defects = frozenset[str]() if SCENARIO.defective_build else frozenset({SCENARIO.defect})
+    cell = await observe(SCENARIO, SCENARIO.defective_build or DEFAULT_BUILD, defects)
+    assert (cell.expected, cell.observed) == (JAMS, JAMS)
+    assert "0 of 3" in cell.detail
+
+
+async def test_the_fixed_build_is_well() -> None:
+    cell = await observe(SCENARIO, SCENARIO.patched_build)
+    assert (cell.expected, cell.observed, cell.detail) == (FREE, FREE, "")
+
+
+async def test_a_plain_message_alone_leaves_with_the_defect_too() -> None:
+    async with Stage(DEFAULT_BUILD, frozenset({SCENARIO.defect}), **SCENARIO.settings) as stage:
+        assert stage.smarthost is not None
+        assert await relayed(stage, stage.smarthost, [PLAIN]) == 1

@@ -1,0 +1,19 @@
+"""Q192940: the defect shows on real sockets, and the fixed build is well."""
+
+from __future__ import annotations
+
+from emulator.builds import DEFAULT_BUILD
+from harness.matrix import FREE, JAMS, observe
+from harness.scenarios.q192940 import SCENARIO
+
+
+async def test_the_defect_shows() -> None:
+    defects = frozenset[str]() if SCENARIO.defective_build else frozenset({SCENARIO.defect})
+    cell = await observe(SCENARIO, SCENARIO.defective_build or DEFAULT_BUILD, defects)
+    assert (cell.expected, cell.observed) == (JAMS, JAMS)
+    assert "rewinds" in cell.detail
+
+
+async def test_the_fixed_build_is_well() -> None:
+    cell = await observe(SCENARIO, SCENARIO.patched_build)
+    assert (cell.expected, cell.observed, cell.detail) == (FREE, FREE, "")
