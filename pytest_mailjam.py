@@ -238,12 +238,24 @@ class ProcessServer:
 
     def __init__(self, process: subprocess.Popen[str], addresses: dict[str, list[Any]]) -> None:
         self._process = process
+        self._tenant = ""
         self.addresses = {name: (str(host), int(port)) for name, (host, port) in addresses.items()}
         """(host, port) of `smtp`, `pop3`, `imap`, `nntp`, `http`."""
         self.url = "http://{}:{}".format(*self.addresses["http"])
 
+    def use_tenant(self, name: str, **body: Any) -> None:
+        """Make a tenant and speak of it from now on: a system of its own, which `reset` exchanges for a fresh one."""
+        self._know(self.request("POST", "/api/tenants", {"name": name, **body}))
+        self._tenant = name
+
+    def _know(self, tenant: dict[str, Any]) -> None:
+        places = {name: (at["host"], at["port"]) for name, at in tenant["addresses"].items()}
+        self.addresses = {"http": self.addresses["http"], **places}
+
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """Ask the HTTP API (see /api/docs). Raises RuntimeError with the server's text."""
+        if self._tenant:
+            query["tenant"] = self._tenant
         url = self.url + path + ("?" + urllib.parse.urlencode(query) if query else "")
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {} if body is None or isinstance(body, bytes) else {"Content-Type": "application/json"}
@@ -286,9 +298,8 @@ class ProcessServer:
         return str(self.request("POST", "/api/faults", {"fault": line})["id"])
 
     def reset(self) -> None:
-        """Delete all messages and disarm all faults."""
-        self.request("DELETE", "/api/faults")
-        self.request("DELETE", "/api/v1/messages")
+        """Exchange the system for a fresh one on the same ports: nothing of it is left, jammed as it may be."""
+        self._know(self.request("POST", f"/api/tenants/{self._tenant}/reset"))
 
     def close(self) -> None:
         """End the process."""
@@ -332,6 +343,8 @@ def start_process(settings: dict[str, Any]) -> ProcessServer:
 def _mailjam_process(mailjam_settings: dict[str, Any]) -> Iterator[ProcessServer]:
     try:
         started = start_process(mailjam_settings)
+        users, groups = mailjam_settings.get("users", ()), mailjam_settings.get("groups", ())
+        started.use_tenant("tests", users=list(users), groups=list(groups))
     except RuntimeError as problem:
         pytest.fail(str(problem), pytrace=False)
     yield started

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "fault": ("remote", "fault_parser", "arm, show, release and clear faults of a running server"),
     "service": ("remote", "service_parser", "show, start, stop, pause and continue a running server's services"),
     "user": ("remote", "user_parser", "add and list accounts of a running server"),
+    "tenant": ("remote", "tenant_parser", "add, show, reset and remove systems of their own beside a running server"),
     "agent": ("swarm", "agent_parser", "wait at a broker for runs of a swarm"),
     "swarm": ("swarm", "swarm_parser", "start agents at one instant, add up latencies"),
     "ca": ("ca", "add_parser", "print the certificate authority that clients have to trust"),

@@ -17,7 +17,7 @@ from typing import Any
 from emulator.config import SettingsError
 
 from .faults.model import Fault, FaultError, read_script
-from .testing.tenants import domain_of
+from .testing.tenants import check_name
 
 DEFAULT_URL = "http://127.0.0.1:8025"
 ANSWER_SECONDS_MAX = 330.0
@@ -27,7 +27,8 @@ EXIT_NOT_FOUND = 1
 class Remote:
     """A server at a URL."""
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", tenant: str = "") -> None:
+        self._tenant = tenant
         self._url = url.rstrip("/")
         if not self._url.startswith(("http://", "https://")):
             raise SettingsError(f"--http {url!r}: write http://HOST:PORT")
@@ -35,7 +36,7 @@ class Remote:
 
     def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "", **query: Any) -> bytes:
         """The octets of the answer. Raises SettingsError with the server's words."""
-        pairs = {key: value for key, value in query.items() if value not in ("", None)}
+        pairs = {key: value for key, value in {**query, "tenant": self._tenant}.items() if value not in ("", None)}
         url = self._url + path + ("?" + urllib.parse.urlencode(pairs, doseq=True) if pairs else "")
         headers = {"Content-Type": kind} if kind else {}
         if self._token:
@@ -62,27 +63,39 @@ class Remote:
         return json.loads(self.ask(method, path, octets, "application/json" if octets else "", **query))
 
 
+class Intermixed(argparse.ArgumentParser):
+    """Options may stand anywhere among words: `fault add --http URL error command=RCPT`."""
+
+    _within = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See argparse."""
+        if self._within:  # the parsing of intermixed arguments comes back here, twice
+            return super().parse_known_args(args, namespace)
+        self._within = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._within = False
+
+
 def _parser(subparsers: Any, name: str, text: str, run: Callable[[argparse.Namespace, Remote], int]) -> Any:
     parser = subparsers.add_parser(name, help=text)
+    parser.__class__ = Intermixed
     parser.add_argument("--http", default=DEFAULT_URL, metavar="URL", help="where the server is (%(default)s)")
     parser.add_argument("--token", default="", help="the server's token, where it has one (or MAILJAM_TOKEN)")
-    parser.add_argument("--tenant", default="", help="stay within the addresses of this domain (`shop` is `shop.test`)")
+    parser.add_argument("--tenant", default="", help="ask this tenant of the server: a system of its own")
 
     def start(arguments: argparse.Namespace) -> int:
-        if arguments.tenant:
-            try:
-                domain_of(arguments.tenant)
-            except ValueError as problem:
-                raise SettingsError(str(problem)) from None
+        try:
+            tenant = check_name(arguments.tenant) if arguments.tenant else ""
+        except ValueError as problem:
+            raise SettingsError(str(problem)) from None
         token = arguments.token or os.environ.get("MAILJAM_TOKEN", "")
-        return run(arguments, Remote(arguments.http, token))
+        return run(arguments, Remote(arguments.http, token, tenant))
 
     parser.set_defaults(run=start)
     return parser
-
-
-def _address(name: str, tenant: str) -> str:
-    return name if "@" in name or not tenant else f"{name}@{domain_of(tenant)}"
 
 
 # --- send, ingest, dump, wait ----------------------------------------------------------------------------------------
@@ -103,7 +116,7 @@ def _send(arguments: argparse.Namespace, remote: Remote) -> int:
     text = sys.stdin.read() if arguments.text is None else arguments.text
     body = {
         "From": {"Email": arguments.sender},
-        "To": [{"Email": _address(name, arguments.tenant)} for name in arguments.to],
+        "To": [{"Email": name} for name in arguments.to],
         "Subject": arguments.subject,
         "Text": text,
         "HTML": arguments.html,
@@ -121,7 +134,7 @@ def ingest_parser(subparsers: Any) -> Any:
 
 
 def _ingest(arguments: argparse.Namespace, remote: Remote) -> int:
-    places = [_address(place, arguments.tenant) for place in arguments.to]
+    places = arguments.to
     count = 0
     for path in arguments.files:
         try:
@@ -150,7 +163,7 @@ def _dump(arguments: argparse.Namespace, remote: Remote) -> int:
     path = "/api/v1/search" if arguments.query else "/api/v1/messages"
     start, count = 0, 0
     while True:
-        page = remote.json("GET", path, query=arguments.query, tenant=arguments.tenant, start=start, limit=500)
+        page = remote.json("GET", path, query=arguments.query, start=start, limit=500)
         for message in page["messages"]:
             octets = remote.ask("GET", f"/api/v1/message/{message['ID']}/raw")
             (arguments.folder / f"{message['ID']}.eml").write_bytes(octets)
@@ -180,7 +193,6 @@ def _wait(arguments: argparse.Namespace, remote: Remote) -> int:
             query=query,
             timeout=arguments.timeout,
             after=arguments.after or None,
-            tenant=arguments.tenant,
         )
     except SettingsError as problem:
         if not str(problem).startswith("no message within"):
@@ -264,12 +276,58 @@ def _user(arguments: argparse.Namespace, remote: Remote) -> int:
             raise SettingsError("user add: write NAME:PASSWORD, as in mailjam user add alice:secret")
         for account in arguments.accounts:
             name, _, password = account.partition(":")
-            body = {"name": _address(name, arguments.tenant), "password": password}
+            body = {"name": name, "password": password}
             print(remote.json("POST", "/api/users", body)["name"])
         return 0
     for one in remote.json("GET", "/api/users"):
         inbox = next((folder for folder in one["folders"] if folder["name"] == "INBOX"), {"messages": 0})
         print(f"{one['name']:32} {'account' if one['account'] else 'mailbox':8} {inbox['messages']:6} messages")
+    return 0
+
+
+def tenant_parser(subparsers: Any) -> Any:
+    """`mailjam tenant`."""
+    parser = _parser(subparsers, "tenant", "add, show, reset and remove systems of their own beside a server", _manage)
+    parser.add_argument("action", choices=("add", "list", "reset", "remove"))
+    parser.add_argument("name", nargs="?", default="", help="letters, digits, dots and hyphens")
+    parser.add_argument("--user", action="append", default=[], metavar="NAME:PASSWORD", help="may be repeated")
+    parser.add_argument("--group", action="append", default=[], metavar="NAME", help="may be repeated")
+    parser.add_argument("--build", default="", help="emulated build (that of the server)")
+    parser.add_argument("--port", action="append", default=[], metavar="PROTOCOL=PORT", help="as in --port smtp=2025")
+    parser.add_argument("--fork", action="store_true", help="begin with a copy of what the server has")
+    return parser
+
+
+def _manage(arguments: argparse.Namespace, remote: Remote) -> int:
+    if arguments.tenant:
+        raise SettingsError("tenant: give its name without --tenant, as in mailjam tenant add shop")
+    shown = []
+    if arguments.action == "list":
+        shown = remote.json("GET", "/api/tenants")
+    elif not arguments.name:
+        raise SettingsError(f"tenant {arguments.action}: give a name, as in mailjam tenant {arguments.action} shop")
+    elif arguments.action == "add":
+        ports = dict(word.partition("=")[::2] for word in arguments.port)
+        if not all(port.isascii() and port.isdigit() for port in ports.values()):
+            raise SettingsError("--port: write PROTOCOL=PORT, as in --port smtp=2025")
+        body = {
+            "name": arguments.name,
+            "build": arguments.build,
+            "users": arguments.user,
+            "groups": arguments.group,
+            "ports": {name: int(port) for name, port in ports.items()},
+            "fork": arguments.fork,
+        }
+        shown = [remote.json("POST", "/api/tenants", body)]
+    else:
+        path = f"/api/tenants/{urllib.parse.quote(arguments.name, safe='')}"
+        if arguments.action == "remove":
+            remote.json("DELETE", path)
+        else:
+            shown = [remote.json("POST", f"{path}/reset")]
+    for one in shown:
+        places = "  ".join(f"{name} {at['host']}:{at['port']}" for name, at in one["addresses"].items())
+        print(f"{one['name']:16} {one['build']:12} {places}")
     return 0
 
 

@@ -22,6 +22,7 @@ from .gates import Gate, Gates
 from .testing.archive import Archive, ObservedBackend
 from .testing.jamming import Jamming
 from .testing.snapshots import Snapshots
+from .testing.tenants import Tenants
 from .testing.transcripts import Transcript, Transcripts
 from .testing.tricks import Tricks
 
@@ -44,6 +45,9 @@ class Workbench:
         self.backend = self._observe()
         self.tricks = Tricks(self)
         self.jamming = Jamming(self)
+        self.tenants = Tenants(server)
+        self.ended = False
+        """Whether the server was exchanged or ended: whoever follows it stops."""
         self.named_gates: dict[str, Gate] = {}
         """Gates that were set by name, over HTTP."""
         self._gates: Gates | None = None

@@ -21,7 +21,7 @@ from emulator.config import SettingsError
 from harness.workbench import Workbench
 from protocols.actor import Actor
 
-from . import control, live, mailpit, system
+from . import control, live, mailpit, system, tenants
 from .endpoints import Endpoint, error, route
 from .openapi import document
 from .security import Guard, is_loopback
@@ -37,7 +37,7 @@ def all_endpoints() -> list[Endpoint]:
     """Every endpoint, those with fixed names before those with parameters."""
     found = [
         endpoint
-        for part in (mailpit.endpoints, system.endpoints, control.endpoints, live.endpoints)
+        for part in (mailpit.endpoints, system.endpoints, control.endpoints, live.endpoints, tenants.endpoints)
         for endpoint in part.all
     ]
     return sorted(found, key=lambda endpoint: ("{" in endpoint.path, endpoint.path))

@@ -11,7 +11,6 @@ from starlette.responses import PlainTextResponse, Response
 from harness.faults.model import STAGES, Fault, read_script, write_script
 from harness.testing.clock import AdvancingClock
 from harness.testing.near_misses import near_misses
-from harness.testing.tenants import in_tenant
 from harness.testing.view import numbered_parts
 from harness.workbench import Workbench
 from protocols.mime import Part
@@ -27,7 +26,7 @@ from .endpoints import (
     text_of,
     whole_number,
 )
-from .mailpit import QUERY, TENANT, entry_of, summary
+from .mailpit import QUERY, entry_of, summary
 from .search import parse_query, zone_of
 
 endpoints = Endpoints("testing")
@@ -43,19 +42,18 @@ OBJECT = {"type": "object"}
     "/api/wait",
     query=(
         QUERY,
-        TENANT,
         Parameter("timeout", "seconds, at most 300", "number", 10),
         Parameter("after", "only messages after this cursor (the `cursor` of an earlier answer)", "integer", 0),
     ),
 )
 async def wait(workbench: Workbench, request: Request) -> Any:
     """Wait for the next message that matches; 504 with near misses when time is up."""
-    query, tenant = request.query_params.get("query", ""), request.query_params.get("tenant", "")
+    query = request.query_params.get("query", "")
     match = parse_query(query, zone=zone_of(request.query_params.get("tz", "")))
     after = whole_number(request, "after", 0, 10**15)
     limit = seconds(request, "timeout", 10.0, WAIT_SECONDS_MAX)
     entry = await workbench.archive.wait(
-        lambda entry, view: (not tenant or in_tenant(entry.recipients, tenant)) and match(entry, view),
+        match,
         taken=set(),
         after=after,
         seconds_max=limit,

@@ -16,11 +16,12 @@ from emulator.config import SettingsError
 from emulator.service import ServiceError
 from harness.faults import FaultError
 from harness.workbench import Workbench
-from protocols.ports import PortError
+from protocols.ports import NoSuchMailbox, PortError
 
 BODY_OCTETS_MAX = 80 << 20
 """A request body: a message and what JSON makes of it."""
 JSON_OCTETS_MAX = 1 << 20
+TENANT_HEADER = "X-Mailjam-Tenant"
 
 
 class Problem(Exception):
@@ -41,6 +42,8 @@ class Parameter:
     default: Any = None
 
 
+TENANT = Parameter("tenant", f"the system of this tenant (or the header {TENANT_HEADER}); without it, the server's own")
+"""Every endpoint has it, beside those of the tenants themselves."""
 Handler = Callable[[Workbench, Request], Awaitable[Any]]
 
 
@@ -85,12 +88,24 @@ class Endpoints:
         return declare
 
 
+def bench_of(workbench: Workbench, request: Request) -> Workbench:
+    """That of the tenant which the request names (`?tenant=`, or the header), or the server's own. Raises Problem."""
+    name = request.query_params.get("tenant") or request.headers.get(TENANT_HEADER)
+    if not name:
+        return workbench
+    try:
+        return workbench.tenants.get(name).workbench
+    except NoSuchMailbox as problem:
+        raise Problem(404, str(problem)) from None
+
+
 def route(endpoint: Endpoint, workbench: Workbench) -> Route:
     """A Starlette route that answers with JSON unless the handler made a response itself."""
 
     async def serve(request: Request) -> Response:
         try:
-            answer = await endpoint.handler(workbench, request)
+            bench = workbench if endpoint.tag == "tenants" else bench_of(workbench, request)
+            answer = await endpoint.handler(bench, request)
         except Problem as problem:
             return error(problem.status, str(problem))
         except (FaultError, SettingsError, UnknownBuild, ServiceError) as problem:

@@ -85,7 +85,7 @@ class Stream:
         quiet = 0.0
         try:
             yield b"retry: 1000\n\n"
-            while True:
+            while not self._workbench.ended:
                 pieces = []
                 state = jam(self._workbench.server)
                 if state != last:

@@ -17,7 +17,6 @@ from starlette.responses import PlainTextResponse, Response
 
 from emulator.folder import SEEN
 from harness.testing.archive import Entry
-from harness.testing.tenants import in_tenant
 from harness.testing.view import Attachment, Contact, MessageView
 from harness.workbench import Workbench
 
@@ -28,11 +27,9 @@ endpoints = Endpoints("Mailpit")
 PAGE_MESSAGES_MAX = 10_000
 YIELD_EVERY = 50
 """Messages looked at before other tasks get a turn."""
-TENANT = Parameter("tenant", "only messages to addresses of this domain (`shop` is `shop.test`)")
 PAGE = (
     Parameter("start", "skip so many", "integer", 0),
     Parameter("limit", "at most so many", "integer", 50),
-    TENANT,
 )
 QUERY = Parameter("query", "words that must all match, in Mailpit's grammar")
 IDS = {"type": "object", "properties": {"IDs": {"type": "array", "items": {"type": "string"}}}}
@@ -127,11 +124,9 @@ def entry_of(workbench: Workbench, request: Request) -> Entry:
     return entry
 
 
-async def found(workbench: Workbench, match: Match | None, tenant: str) -> list[Entry]:
+async def found(workbench: Workbench, match: Match | None) -> list[Entry]:
     """All entries that match, newest first; other tasks get turns meanwhile."""
     entries = list(workbench.archive.newest_first())
-    if tenant:
-        entries = [entry for entry in entries if in_tenant(entry.recipients, tenant)]
     if match is None:
         return entries
     matching = []
@@ -170,7 +165,7 @@ async def page_of(workbench: Workbench, request: Request, entries: list[Entry]) 
 @endpoints.add("GET", "/api/v1/messages", query=PAGE)
 async def list_messages(workbench: Workbench, request: Request) -> Any:
     """Messages, newest first."""
-    entries = await found(workbench, None, request.query_params.get("tenant", ""))
+    entries = await found(workbench, None)
     return await page_of(workbench, request, entries)
 
 
@@ -180,17 +175,17 @@ async def search(workbench: Workbench, request: Request) -> Any:
     match = query_of(request)
     if match is None:
         raise Problem(400, "no query: use ?query=from:alice")
-    entries = await found(workbench, match, request.query_params.get("tenant", ""))
+    entries = await found(workbench, match)
     return await page_of(workbench, request, entries)
 
 
-@endpoints.add("DELETE", "/api/v1/search", query=(QUERY, TENANT))
+@endpoints.add("DELETE", "/api/v1/search", query=(QUERY,))
 async def delete_search(workbench: Workbench, request: Request) -> Any:
     """Delete the messages that match a query."""
     match = query_of(request)
     if match is None:
         raise Problem(400, "no query: use ?query=from:alice")
-    await delete_entries(workbench, await found(workbench, match, request.query_params.get("tenant", "")))
+    await delete_entries(workbench, await found(workbench, match))
     return PlainTextResponse("ok")
 
 
@@ -213,7 +208,7 @@ async def chosen(workbench: Workbench, body: dict[str, Any]) -> list[Entry]:
         entries = (workbench.archive.get(name) for name in names)
         return [entry for entry in entries if entry is not None]
     query = body.get("Search", "")
-    return await found(workbench, parse_query(query) if isinstance(query, str) and query else None, "")
+    return await found(workbench, parse_query(query) if isinstance(query, str) and query else None)
 
 
 @endpoints.add("DELETE", "/api/v1/messages", body=IDS)
@@ -414,7 +409,10 @@ def _compose(body: dict[str, Any]) -> tuple[EmailMessage, str, list[str]]:
         for field, name in (("From", "From"), ("To", "To"), ("Cc", "Cc"), ("Reply-To", "ReplyTo")):
             listed = addresses(name)
             if listed:
-                made[field] = [Address(words, addr_spec=email) for words, email in listed]
+                made[field] = [
+                    Address(words, addr_spec=email) if "@" in email else Address(words, username=email)
+                    for words, email in listed
+                ]
             if name in ("To", "Cc"):
                 recipients += [email for _, email in listed]
         recipients += [email for _, email in addresses("Bcc")]

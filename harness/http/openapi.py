@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .endpoints import Endpoint
+from .endpoints import TENANT, Endpoint
 
 
 def document(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", endpoint.path)
     ]
-    for parameter in endpoint.query:
+    for parameter in (*endpoint.query, *(() if endpoint.tag == "tenants" else (TENANT,))):
         schema: dict[str, Any] = {"type": parameter.type}
         if parameter.default is not None:
             schema["default"] = parameter.default

@@ -3,47 +3,65 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emulator.changes import AnnotationSet, Loaded, SubscriptionsSet
+from emulator.config import Settings
 from emulator.content import Content
 from emulator.server import Server
 
 if TYPE_CHECKING:
     from protocols.ports import Clock
 
-PORTS = ("smtp", "pop3", "imap", "nntp", "smtps", "pop3s", "imaps", "nntps", "lmtp", "http")
+PORTS = ("smtp", "pop3", "imap", "nntp", "smtps", "pop3s", "imaps", "nntps", "lmtp")
 
 
-async def fork(server: Server, *, clock: Clock | None = None) -> Server:
+def settings_beside(settings: Settings, ports: Mapping[str, int] | None = None) -> Settings:
+    """Settings for another server in this process: in memory, empty, on ports of its own (any free ones)."""
+    chosen: dict[str, Any] = {
+        f"{name}_port": (ports or {}).get(name, 0)
+        for name in PORTS
+        if getattr(settings, f"{name}_port") is not None or name in (ports or {})
+    }
+    alone: dict[str, Any] = {"accounts": (), "groups": (), "load": (), "newsfeeds": (), "data": None}
+    return replace(settings, lmtp_socket=None, **alone, **chosen)
+
+
+async def fork(server: Server, *, settings: Settings | None = None, clock: Clock | None = None) -> Server:
     """Start a copy on free ports, in memory. Costs a record for each message; the messages themselves are shared.
 
-    The copy is started and has to be stopped by the caller (`stop`, `kill`). What is in queues stays with the first.
+    `settings`: those of the copy; its accounts and newsgroups are added to what is copied. The caller has to stop the
+    copy (`stop`, `kill`). What is in queues stays with the first. Raises SettingsError, UnknownBuild.
     """
-    ports: dict[str, Any] = {
-        f"{name}_port": None if getattr(server.settings, f"{name}_port", None) is None else 0
-        for name in PORTS
-        if hasattr(server.settings, f"{name}_port")
-    }
-    settings = replace(server.settings, accounts=(), groups=(), load=(), data=None, **ports)
-    copy = Server(settings, clock=clock)
+    wanted = settings or settings_beside(server.settings)
+    copy = Server(replace(wanted, accounts=(), groups=()), clock=clock)
     await copy.start()
     try:
-        collecting = gc.isenabled()
-        gc.disable()  # hundreds of thousands of objects that all stay: to look through them meanwhile only costs time
-        try:
-            copy.store.restore(await _loaded(server))
-        finally:
-            if collecting:
-                gc.enable()
-        copy.directory.take_over(server.directory)
-        for name in copy.store.mailboxes:
-            copy.directory._index(name)
+        await _fill(copy, server)
+        for account in wanted.accounts:
+            await copy.directory.add_user(account.name, account.password)
+        for group in wanted.groups:
+            if group not in copy.store.newsgroups:
+                await copy.store.create_newsgroup(group)
     except BaseException:
         await copy.kill()
         raise
     return copy
+
+
+async def _fill(copy: Server, server: Server) -> None:
+    collecting = gc.isenabled()
+    gc.disable()  # hundreds of thousands of objects that all stay: to look through them meanwhile only costs time
+    try:
+        copy.store.restore(await _loaded(server))
+    finally:
+        if collecting:
+            gc.enable()
+    copy.directory.take_over(server.directory)
+    for name in copy.store.mailboxes:
+        copy.directory._index(name)
 
 
 async def _loaded(server: Server) -> Loaded:

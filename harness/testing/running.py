@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import Any
 
 from emulator.config import Settings
 
-from .fork import PORTS
+from .fork import settings_beside
 from .system import Address, Loop, System
 
 __all__ = ["Address", "RunningServer"]
@@ -62,9 +61,8 @@ class RunningServer(System):
         return system
 
     def _settings_elsewhere(self) -> Settings:
-        served = [name for name in PORTS if getattr(self.settings, f"{name}_port") is not None]
-        elsewhere: dict[str, Any] = {f"{name}_port": 0 for name in served}
-        return replace(self.settings, lmtp_socket=None, **elsewhere)
+        beside = settings_beside(self.settings)
+        return replace(beside, accounts=self.settings.accounts, groups=self.settings.groups)
 
     def fork(self, system: System) -> System:
         """A system that begins where that one stands. `give_back` it."""

@@ -20,16 +20,49 @@ def url() -> Iterator[str]:
 
 
 def test_send_wait_dump_ingest(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tenant", "--http", url, "add", "shop", "--user", "bob:secret", "--group", "shop.test"]) == 0
+    assert "shop             5.5." in capsys.readouterr().out
     assert main(["send", "--http", url, "--tenant", "shop", "--to", "bob", "--subject", "hello", "--text", "hi"]) == 0
     assert main(["wait", "--http", url, "--tenant", "shop", "to:bob", "subject:hello"]) == 0
     assert '"Subject": "hello"' in capsys.readouterr().out
     assert main(["dump", "--http", url, "--tenant", "shop", str(tmp_path)]) == 0
     (file,) = tmp_path.glob("*.eml")
     assert b"Subject: hello" in file.read_bytes()
+    assert main(["wait", "--http", url, "--timeout", "0.1", "to:bob"]) == 1
+    assert main(["tenant", "--http", url, "remove", "shop"]) == 0
+    assert main(["wait", "--http", url, "--tenant", "shop"]) == 2
+    assert "mailjam tenant add shop" in capsys.readouterr().err
     assert main(["ingest", "--http", url, "--to", "carol", str(tmp_path)]) == 0
     assert capsys.readouterr().out.endswith("1 messages\n")
     assert main(["wait", "--http", url, "--timeout", "0.1", "subject:nothing"]) == 1
     assert "no message within 0.1 s" in capsys.readouterr().err
+
+
+def test_options_stand_anywhere(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fault", "add", "error", "command=RCPT", "nth=2", "--http", url]) == 0
+    assert main(["fault", "add", "--http", url, "delay", "seconds=1", "command=RCPT"]) == 0
+    assert main(["fault", "clear", "--http", url]) == 0
+    assert capsys.readouterr().err.count("never struck") == 2
+    assert main(["fault", "--http", url, "add", "--tenant", "a b", "error"]) == 2
+    assert "use letters" in capsys.readouterr().err
+
+
+def test_tenants(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["user", "add", "anna:secret", "--http", url]) == 0
+    assert main(["tenant", "add", "copy", "--fork", "--build", "sp4", "--port", "nntp=0", "--http", url]) == 0
+    assert "5.5.2653.23" in capsys.readouterr().out
+    assert main(["user", "list", "--http", url, "--tenant", "copy"]) == 0
+    assert "anna" in capsys.readouterr().out
+    assert main(["tenant", "reset", "copy", "--http", url]) == 0
+    assert main(["user", "list", "--http", url, "--tenant", "copy"]) == 0
+    assert "anna" not in capsys.readouterr().out
+    assert main(["tenant", "list", "--http", url]) == 0
+    assert "copy" in capsys.readouterr().out
+    assert main(["tenant", "add", "copy", "--http", url]) == 2
+    assert main(["tenant", "add", "--http", url]) == 2
+    assert "tenant copy exists" in (said := capsys.readouterr().err)
+    assert "give a name" in said
+    assert main(["tenant", "remove", "copy", "--http", url]) == 0
 
 
 def test_faults(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,10 +136,16 @@ async def test_info_tags_webui(http: httpx.AsyncClient, put: Put) -> None:
 
 
 async def test_tenants_see_their_own(http: httpx.AsyncClient, put: Put) -> None:
-    await put(plain("mine", "a@shop.test"), "a@shop.test")
-    await put(plain("yours", "a@other.test"), "a@other.test")
-    answer = (await http.get("/api/v1/messages", params={"tenant": "shop"})).json()
-    assert [message["Subject"] for message in answer["messages"]] == ["mine"]
+    made = (await http.post("/api/tenants", json={"name": "shop", "users": ["bob:secret"]})).json()
+    assert made["addresses"]["smtp"]["port"] > 0
+    await put(plain("ours"), "alice")
+    sent = {"From": {"Email": "a@x.org"}, "To": [{"Email": "bob"}], "Subject": "theirs"}
+    assert (await http.post("/api/v1/send", json=sent, params={"tenant": "shop"})).status_code == 200
+    for where, subject in (({"tenant": "shop"}, "theirs"), ({}, "ours")):
+        answer = (await http.get("/api/v1/messages", params=where)).json()
+        assert [message["Subject"] for message in answer["messages"]] == [subject]
+    assert (await http.get("/api/v1/messages", headers={"X-Mailjam-Tenant": "shop"})).json()["total"] == 1
+    assert (await http.get("/api/v1/messages", params={"tenant": "none"})).status_code == 404
 
 
 async def test_copy_by_a_client_is_no_new_message(http: httpx.AsyncClient, put: Put, workbench: Workbench) -> None:
