@@ -102,7 +102,7 @@ class Store(Hierarchy):
         if len(folder.messages) + folder.messages_pending + messages > self.settings.messages_per_folder_max:
             raise OverQuota(f"{folder.name} has {self.settings.messages_per_folder_max} messages")
         quota, owner = self.settings.mailbox_bytes_max, folder.owner
-        if quota and owner is not None and owner.size + owner.size_pending + octets > quota:
+        if quota and octets and owner is not None and owner.size + owner.size_pending + octets > quota:
             raise OverQuota(f"mailbox {owner.name} is over its quota of {quota} octets")
 
     def _draw(
@@ -175,8 +175,10 @@ class Store(Hierarchy):
         await self._commit([_appended(message) for message in new], settle)
         return new
 
-    def _draw_copies(self, messages: Sequence[Message], target: Folder) -> list[Message]:
-        self._check_room(target, len(messages), sum(message.size for message in messages))
+    def _draw_copies(self, messages: Sequence[Message], target: Folder, *, grow: bool = True) -> list[Message]:
+        """`grow`: whether the originals stay; those that are moved within one mailbox leave its size as it is."""
+        grow = grow or messages[0].folder.owner is not target.owner
+        self._check_room(target, len(messages), sum(message.size for message in messages) if grow else 0)
         now = self._now()
         copies = []
         for message in messages:
@@ -199,7 +201,7 @@ class Store(Hierarchy):
         source = there[0].folder
         if any(message.uid in source.leaving for message in there):
             raise NoSuchMessage("another session is removing some of these messages")
-        new = self._draw_copies(there, target)
+        new = self._draw_copies(there, target, grow=False)
         expunge = self._draw_expunge(source, there)
 
         def settle(kept: bool) -> None:
@@ -278,6 +280,10 @@ class Store(Hierarchy):
         if changed:
             await self._commit_flags(folder, changed)
         return done, failed
+
+    async def advance_modseq(self, folder: Folder) -> None:
+        """Raise HIGHESTMODSEQ, for something about the folder is other (RFC 7162 section 3.2). Raises Unavailable."""
+        await self._commit_flags(folder, ())
 
     async def _commit_flags(self, folder: Folder, changed: Sequence[tuple[Message, frozenset[str]]]) -> None:
         folder.modseq_drawn += 1

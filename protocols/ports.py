@@ -402,6 +402,9 @@ class Store(Protocol):
         """
         ...
 
+    async def advance_modseq(self, folder: Any) -> None:
+        """Raise HIGHESTMODSEQ, for something about the folder other than its messages has changed."""
+
     async def expunge(self, folder: Any, messages: Iterable[Any]) -> list[int]:
         """Remove messages for good; the UIDs that were there."""
         ...

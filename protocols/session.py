@@ -92,6 +92,10 @@ class Session(Generic[S]):
     async def on_attention(self) -> None:
         """The session was poked, or woke between commands: a front-end may send what happened meanwhile."""
 
+    async def before_reply(self, reply: Reply) -> Reply:
+        """A command is done: a front-end may send what has to stand before its last line. Returns what is left."""
+        return reply
+
     async def on_close(self) -> None:
         """The dialogue is over, however it ended: give back locks and listeners. Must not raise."""
 
@@ -292,10 +296,11 @@ class Session(Generic[S]):
         monitor = self.services.monitor
         try:
             if monitor is None:
-                self.send(await command.handler(self, arguments))
+                reply = await command.handler(self, arguments)
             else:
                 run = partial(command.handler, self, arguments)
-                self.send(await monitor.around(self, command.verb, rest, run))
+                reply = await monitor.around(self, command.verb, rest, run)
+            self.send(await self.before_reply(reply))
         except SyntaxProblem as problem:
             self.send(self.bad_syntax(command, problem))
         except PortError as error:

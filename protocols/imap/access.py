@@ -25,6 +25,9 @@ ALL_RIGHTS = "lrswipkxtea"
 PUBLIC_RIGHTS = "lrsw"
 POSTING_RIGHTS = "lrswip"
 
+VIRTUAL_RIGHTS = {"c": "kx", "d": "xte"}
+"""Rights of RFC 2086 and what they stand for (RFC 4314 section 2.1.1)."""
+
 ACL_KEY = "acl"
 
 
@@ -47,7 +50,17 @@ def rights(session: ImapSession, folder: Any) -> str:
     if folder.owner is None:
         posting = folder.posting == "y" and session.settings.posting_allowed
         return POSTING_RIGHTS if posting else PUBLIC_RIGHTS
-    acl = read_acl(session, folder)
+    return rights_by(session, read_acl(session, folder))
+
+
+def shown(rights: str) -> bytes:
+    """Rights as they are sent: the virtual ones are added for clients of RFC 2086."""
+    extra = "".join(right for right, parts in VIRTUAL_RIGHTS.items() if any(part in rights for part in parts))
+    return (rights + extra).encode()
+
+
+def rights_by(session: ImapSession, acl: Mapping[str, str]) -> str:
+    """What an access control list gives to the session's user, who is not the owner."""
     if not acl:
         return ""
     user = session.user

@@ -40,6 +40,14 @@ async def write(session: ImapSession, folder: Any, root: str, entries: dict[str,
     await session.services.store.annotate(scope, _key(session, folder, root), value if entries else None)
 
 
+async def copy_annotations(session: ImapSession, source: Any, target: Any) -> None:
+    """Give a folder all annotations of another, each user's private ones too."""
+    store = session.services.store
+    for (scope, key), value in list(store.annotations.items()):
+        if scope == f"folder:{source.folder_id}" and key.partition(":")[0] == KEY:
+            await store.annotate(f"folder:{target.folder_id}", key, value)
+
+
 def entry_name(octets: bytes, *, roots: bool = False) -> str:
     """An entry name, lower case; with `roots`, `/private` and `/shared` themselves too. Raises Bad."""
     try:

@@ -147,7 +147,9 @@ async def _put(session: ImapSession, folder: Any, appending: Appending) -> list[
         )
         date, zone = message.date or (None, 0)
         items.append((octets, (Target(folder, flags, date, zone),)))
-    return [new for news in await session.services.conversion.put_all(items) for new in news]
+    put = [new for news in await session.services.conversion.put_all(items) for new in news]
+    session.caused(folder, put)
+    return put
 
 
 def _appenduid(session: ImapSession, folder: Any, new: list[Any]) -> bytes:

@@ -9,6 +9,8 @@ from protocols.ports import NoSuchMessage
 from protocols.reply import Reply
 
 from .errors import Bad
+from .fetch import fetch_content, fetch_index
+from .fetch_items import Plan
 from .messages import selected
 from .names import quote
 from .records import search_records
@@ -28,10 +30,22 @@ CONTEXTS_MAX = 16
 class Context:
     """A search whose result the client is kept informed of."""
 
-    def __init__(self, tag: bytes, program: Key, found: Iterable[int], *, by_uid: bool) -> None:
+    def __init__(
+        self,
+        tag: bytes,
+        program: Key,
+        found: Iterable[int],
+        *,
+        by_uid: bool,
+        place: bytes = b"",
+        plan: Plan | None = None,
+    ) -> None:
+        """`place`: further correlators of an ESEARCH command; `plan`: items wanted of new messages (RFC 5465)."""
         self.tag = tag
         self.program = program
         self.by_uid = by_uid
+        self.place = place
+        self.plan = plan
         self.matched = set(found)
         """UIDs that the client knows to match."""
 
@@ -39,7 +53,7 @@ class Context:
         """`* ESEARCH (TAG "a") UID ADDTO (0 5)`; the position is 0, for nothing was sorted."""
         numbers = uids if self.by_uid else [view.number_of(uid) for uid in uids]
         uid = b" UID" if self.by_uid else b""
-        return b"* ESEARCH (TAG %b)%b %b (0 %b)\r\n" % (quote(self.tag), uid, word, format_set(numbers))
+        return b"* ESEARCH (TAG %b%b)%b %b (0 %b)\r\n" % (quote(self.tag), self.place, uid, word, format_set(numbers))
 
     def before_expunge(self, view: View, uids: Iterable[int]) -> bytes:
         """REMOVEFROM for messages that are about to lose their numbers."""
@@ -49,8 +63,8 @@ class Context:
         self.matched.difference_update(gone)
         return self.line(b"REMOVEFROM", view, gone)
 
-    async def refresh(self, session: ImapSession, view: View, messages: Iterable[Any]) -> bytes:
-        """What changed in the result through these messages."""
+    async def refresh(self, session: ImapSession, view: View, messages: Iterable[Any], fresh: set[int]) -> None:
+        """Send what changed in the result through these messages; `fresh` ones are new and not the client's own."""
         added, removed = [], []
         for message in messages:
             number = view.number_of(message.uid)
@@ -61,13 +75,19 @@ class Context:
             except NoSuchMessage:
                 continue
             if now and message.uid not in self.matched:
-                added.append(message.uid)
+                added.append((number, message))
             elif not now and message.uid in self.matched:
                 removed.append(message.uid)
+        new = sorted(message.uid for _, message in added)
         self.matched.difference_update(removed)
-        self.matched.update(added)
-        out = self.line(b"REMOVEFROM", view, sorted(removed)) if removed else b""
-        return out + (self.line(b"ADDTO", view, sorted(added)) if added else b"")
+        self.matched.update(new)
+        if removed:
+            session.send(self.line(b"REMOVEFROM", view, sorted(removed)))
+        wanted = [pair for pair in added if pair[1].uid in fresh]
+        if self.plan is not None and wanted:  # RFC 5465 section 7: EXISTS, FETCH, ESEARCH in that order
+            await (fetch_content if self.plan.needs_octets else fetch_index)(session, view, wanted, self.plan)
+        if new:
+            session.send(self.line(b"ADDTO", view, new))
 
     async def _matches(self, session: ImapSession, number: int, message: Any) -> bool:
         loaded = None
@@ -81,18 +101,23 @@ class Context:
 async def refresh_all(session: ImapSession, view: View) -> None:
     """Send what changed in the session's live searches."""
     dirty, view.dirty = view.dirty, {}
-    for context in view.contexts.values():
-        session.send(await context.refresh(session, view, dirty.values()))
+    fresh, view.fresh = view.fresh, set()
+    for context in tuple(view.contexts.values()):
+        await context.refresh(session, view, dirty.values(), fresh)
 
 
-def begin(session: ImapSession, view: View, program: Key, uids: Iterable[int], *, by_uid: bool) -> None:
-    """Keep a search alive, or tell the client that it will not be (RFC 5267 section 4.3). Raises Bad."""
+def check_tag(session: ImapSession, view: View) -> None:
+    """Raises Bad for a tag that a live search has already (RFC 5267 section 4.3)."""
     if session.tag in view.contexts:
         raise Bad("there is a live search of that tag")
-    if len(view.contexts) >= CONTEXTS_MAX or program.numbers is not None:
+
+
+def begin(session: ImapSession, view: View, context: Context) -> None:
+    """Keep a search alive, or tell the client that it will not be (RFC 5267 section 4.3.1)."""
+    if len(view.contexts) >= CONTEXTS_MAX:
         session.send(session.no_update())
         return
-    view.contexts[session.tag] = Context(session.tag, program, uids, by_uid=by_uid)
+    view.contexts[context.tag] = context
 
 
 def cancel_syntax(scanner: Scanner) -> list[bytes]:

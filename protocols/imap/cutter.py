@@ -19,7 +19,9 @@ _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+")
 
 CONTINUE = b"+ Ready for literal data\r\n"
 MESSAGE_VERBS = frozenset({b"APPEND", b"REPLACE", b"UID REPLACE"})
-UID_VERBS = frozenset({b"COPY", b"EXPUNGE", b"FETCH", b"MOVE", b"REPLACE", b"SEARCH", b"SORT", b"STORE", b"THREAD"})
+UID_VERBS = frozenset(
+    {b"COPY", b"ESEARCH", b"EXPUNGE", b"FETCH", b"MOVE", b"REPLACE", b"SEARCH", b"SORT", b"STORE", b"THREAD"}
+)
 
 Literal = tuple[bytes]
 """A literal among the pieces of a command: a tuple of one, so that it is never mistaken for text."""

@@ -241,9 +241,10 @@ def switch_on(session: ImapSession, key: str) -> None:
     """Enable an extension; what it implies is enabled with it."""
     session.enabled.add(key)
     if key == "CONDSTORE":
-        session.condstore = True
+        session.enable_condstore()
     elif key == "QRESYNC":
-        session.condstore = session.qresync = True
+        session.enable_condstore()
+        session.qresync = True
     elif key == "UTF8=ACCEPT":
         session.utf8 = True
     elif key == "UIDONLY":

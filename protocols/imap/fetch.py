@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from protocols.mime.structure import Part
@@ -84,25 +84,19 @@ async def fetch(session: ImapSession, fetching: Fetching) -> Reply:
     plan, modifiers = fetching.plan, fetching.modifiers
     by_uid = session.verb.startswith(b"UID ")
     messages = chosen(session, fetching.ranges)
+    if modifiers.vanished and not (by_uid and session.qresync):
+        raise Bad("VANISHED is for UID FETCH after ENABLE QRESYNC")
     if plan.has_modseq or modifiers.changed_since is not None:
-        session.condstore = True
+        session.enable_condstore()
     if modifiers.vanished:
-        if not by_uid or not session.qresync:
-            raise Bad("VANISHED is for UID FETCH after ENABLE QRESYNC")
         session.send(_vanished(view, fetching.ranges, modifiers.changed_since or 0))
+    messages = cut_partial(messages, modifiers.partial)  # first this, as RFC 9394 section 3.4 shows
     if modifiers.changed_since is not None:
         messages = [pair for pair in messages if pair[1].modseq > modifiers.changed_since]
         if not plan.has_modseq:
-            plan = Plan(
-                (*plan.steps, MODSEQ_STEP),
-                plan.sets_seen,
-                plan.needs_octets,
-                plan.needs_part,
-                plan.has_flags,
-                True,
-                plan.text,
-            )
-    messages = cut_partial(messages, modifiers.partial)
+            plan = replace(plan, steps=(*plan.steps, MODSEQ_STEP), has_modseq=True)
+    if session.uidonly:
+        plan = plan.as_asked()
     if plan.needs_octets:
         session.actor.doing = f"{session.verb.decode()} {fetching.text}"
         whole = await fetch_content(session, view, messages, plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from protocols.mime.structure import Part
 from .dates import format_date_time
 from .envelope import body, bodystructure, envelope
 from .errors import Bad
+from .records import thread_id
 from .scanner import Scanner
 from .sections import Section, decode_part, find_part, scan_section
 from .sequence import MODSEQ_MAX, NUMBER_MAX
@@ -46,7 +47,7 @@ class ContentItem:
         found: bytes | None
         if part is None:
             found = octets
-        elif self.binary and self.section.path:
+        elif self.binary and self.section.path and not self.section.what:
             inner = find_part(part, self.section.path)
             found = None if inner is None or inner.type == "multipart" else decode_part(octets, inner)
         else:
@@ -84,6 +85,12 @@ class Plan:
     has_modseq: bool = False
     text: str = ""
     """For reports: `BODY[]`."""
+    uid_implied: bool = False
+    """Whether the first step, UID, is there for the command's sake and was not asked for."""
+
+    def as_asked(self) -> Plan:
+        """Without what was not asked for: in a UIDFETCH the UID stands in front (RFC 9586 section 3.3)."""
+        return replace(self, steps=self.steps[1:], uid_implied=False) if self.uid_implied else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +131,6 @@ def _email_id(view: View, message: Any) -> bytes:
     return b"EMAILID (%s)" % message.email_id.encode()
 
 
-def _thread_id(view: View, message: Any) -> bytes:
-    return b"THREADID NIL"  # RFC 8474 section 5.2: for a server that does not relate messages
-
-
 FLAGS_STEP = Step("FLAGS", _flags)
 UID_STEP = Step("UID", _uid)
 MODSEQ_STEP = Step("MODSEQ", _modseq)
@@ -140,7 +143,10 @@ _STEPS = {
     b"SAVEDATE": Step("SAVEDATE", _save_date),
     b"RFC822.SIZE": Step("RFC822.SIZE", _size),
     b"EMAILID": Step("EMAILID", _email_id),
-    b"THREADID": Step("THREADID", _thread_id),
+    b"THREADID": Step(
+        "THREADID",
+        derived=("imap.fetch.threadid", lambda octets, part: b"THREADID (%b)" % thread_id(octets, part).encode()),
+    ),
     b"ENVELOPE": Step("ENVELOPE", derived=("imap.envelope", lambda octets, part: b"ENVELOPE " + envelope(part))),
     b"BODYSTRUCTURE": Step(
         "BODYSTRUCTURE", derived=("imap.bodystructure", lambda octets, part: b"BODYSTRUCTURE " + bodystructure(part))
@@ -160,7 +166,7 @@ _MACROS = {
     b"FULL": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY"),
 }
 _WORD = re.compile(rb"[A-Za-z0-9.]+")
-_PARTIAL = re.compile(rb"<([0-9]{1,20})\.([0-9]{1,20})>")
+_PARTIAL = re.compile(rb"<([0-9]{1,20})(?:\.([0-9]{1,20}))?>")
 _POSITION = re.compile(rb"-?[1-9][0-9]{0,9}")
 
 
@@ -169,6 +175,7 @@ class _Reader:
         self.scanner = scanner
         self.steps: dict[tuple[str, bytes], Step] = {}
         self.sets_seen = False
+        self.uid_implied = False
 
     def add(self, step: Step) -> None:
         self.steps[step.name, step.content.label if step.content else b""] = step
@@ -184,10 +191,15 @@ class _Reader:
         elif scanner.peek() == 0x5B and word in (b"BODY", b"BODY.PEEK", b"BINARY", b"BINARY.PEEK", b"BINARY.SIZE"):
             self.section(word)
         elif word in _STEPS:
+            if word == b"UID":
+                self.uid_implied = False
             self.add(_STEPS[word])
             self.sets_seen |= word in _SETS_SEEN
-            if word == b"PREVIEW" and scanner.try_take(b" (LAZY)"):
-                pass
+            if word == b"PREVIEW" and scanner.looks_like(b" (LAZY)"):
+                scanner.space()
+                scanner.take(b"(")
+                scanner.word()
+                scanner.take(b")")
         else:
             raise Bad("unknown item")
 
@@ -197,17 +209,15 @@ class _Reader:
         section = scan_section(scanner)
         scanner.take(b"]")
         binary = word.startswith(b"BINARY")
-        if binary and section.what:
-            raise Bad("BINARY takes part numbers")
         size_only = word == b"BINARY.SIZE"
         label = b"%b[%b]" % (b"BINARY.SIZE" if size_only else b"BINARY" if binary else b"BODY", section.label)
         start, length = -1, 0
         if not size_only and scanner.peek() == 0x3C:
             partial = scanner.try_match(_PARTIAL)
             match = _PARTIAL.fullmatch(partial or b"")
-            if match is None:
+            if match is None or (match[2] is None and not binary):
                 raise Bad("a partial reads like <0.100>")
-            start, length = int(match[1]), int(match[2])
+            start, length = int(match[1]), int(match[2] or NUMBER_MAX)
             if not 0 < length <= NUMBER_MAX or start > NUMBER_MAX:
                 raise Bad("a partial has a length of at least 1, and 32-bit numbers")
             label += b"<%d>" % start
@@ -226,6 +236,7 @@ class _Reader:
             FLAGS_STEP in steps,
             MODSEQ_STEP in steps,
             text,
+            self.uid_implied,
         )
 
 
@@ -234,6 +245,7 @@ def read_items(scanner: Scanner, *, with_uid: bool) -> Plan:
     reader = _Reader(scanner)
     if with_uid:
         reader.add(UID_STEP)
+        reader.uid_implied = True
     if scanner.try_take(b"("):
         scanner.skip_spaces()
         reader.item(macros=True)  # a macro in parentheses is not in the grammar, but clients send it

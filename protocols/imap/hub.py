@@ -1,10 +1,15 @@
-"""News between IMAP sessions that no folder tells: names, subscriptions, annotations (RFC 5465 sections 5.4 to 5.7)."""
+"""News between IMAP sessions that no folder tells: names, subscriptions, annotations, rights (RFC 5465 section 5)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import access
+from .names import SEPARATOR, above
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .session import ImapSession
 
 HUB_KEY = "imap.hub"
@@ -16,35 +21,61 @@ def hub(session: ImapSession) -> list[Any]:
     return listeners
 
 
-def name_changed(session: ImapSession, folder: Any, attributes: bytes, *, old_name: str = "", gone: str = "") -> None:
-    """A mailbox was made, renamed (`old_name` in its mailbox) or deleted (`gone`): tell who wants to hear of it."""
+def _may_list(listener: ImapSession, folder: Any) -> bool:
+    return folder.owner is listener.mailbox or "l" in listener.rights(folder)
+
+
+def name_changed(session: ImapSession, folder: Any, *, old_name: str = "", gone: str = "") -> None:
+    """A mailbox was made, renamed (`old_name` in its mailbox) or deleted (`gone`): tell who wants to hear of it.
+
+    What is made or deleted affects the name above it, too (RFC 5465 section 5.4).
+    """
     for notify in tuple(hub(session)):
         listener: ImapSession = notify.session
-        if folder.owner is not listener.mailbox and "l" not in listener.rights(folder):
+        if not _may_list(listener, folder):
             continue
         name = listener.folder_name(folder)
         prefix = name[: len(name) - len(folder.name)]
         if gone:
             name = prefix + gone
-        if "MAILBOXNAME" in notify.events_of(name, folder) and listener is not session:
-            line = b'* LIST (%b) "/" %b' % (attributes, listener.name_octets(name))
-            if old_name:
-                line += b' ("OLDNAME" (%b))' % listener.name_octets(prefix + old_name)
-            notify.say(line + b"\r\n")
-        if not gone:
-            notify.watch(name, folder)
+        if listener is not session and "MAILBOXNAME" in notify.events_of(name, folder):
+            notify.say_name(name, old_name=prefix + old_name if old_name else "")
+            if not old_name and (parents := above(name)):
+                notify.say_name(parents[-1])
+        notify.reconsider(name, folder)
+        if old_name and folder.owner is not None:
+            for below in tuple(folder.owner.folders.values()):
+                if below.name.startswith(folder.name + SEPARATOR):
+                    notify.reconsider(listener.folder_name(below), below)
 
 
-def subscription_changed(session: ImapSession, name: str, subscribed: bool) -> None:
+def rights_changed(session: ImapSession, folder: Any, before: Mapping[str, str]) -> None:
+    """Rights on a mailbox are others than in the list `before`: what a user may see has come, or has gone."""
+    for notify in tuple(hub(session)):
+        listener: ImapSession = notify.session
+        if folder.owner is listener.mailbox or listener is session:
+            continue
+        old, new = access.rights_by(listener, before), listener.rights(folder)
+        name = listener.folder_name(folder)
+        if ("l" in old) != ("l" in new):
+            if "MAILBOXNAME" in notify.events_of(name, folder):
+                notify.say_name(name)
+            elif folder in notify.watches:
+                notify.say_no_access(name)
+        notify.reconsider(name, folder)
+
+
+def subscription_changed(session: ImapSession, name: str) -> None:
     """A name was subscribed to or not any more: tell the user's other sessions."""
     folder = session.mailbox.folders.get(name)
     for notify in tuple(hub(session)):
         listener: ImapSession = notify.session
-        if listener.mailbox is not session.mailbox or listener is session:
+        if listener.mailbox is not session.mailbox:
             continue
-        if "SUBSCRIPTIONCHANGE" in notify.events_of(name, folder):
-            attributes = b"\\Subscribed" if subscribed else b""
-            notify.say(b'* LIST (%b) "/" %b\r\n' % (attributes, listener.name_octets(name)))
+        if listener is not session and "SUBSCRIPTIONCHANGE" in notify.events_of(name, folder):
+            notify.say_name(name)
+        if folder is not None:
+            notify.reconsider(name, folder)
 
 
 def metadata_changed(session: ImapSession, folder: Any, entries: list[str]) -> None:

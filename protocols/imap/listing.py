@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from protocols.reply import Reply
 
 from . import access
-from .annotations import list_metadata
+from .annotations import entry_name, list_metadata
 from .dialogue import nothing
 from .errors import Bad
 from .names import SEPARATOR, Pattern, above, compile_pattern
@@ -166,7 +166,7 @@ def _entries(scanner: Scanner) -> tuple[str, ...]:
     scanner.take(b"(")
     names = []
     while True:
-        names.append(scanner.astring().decode("utf-8", "replace").lower())
+        names.append(entry_name(scanner.astring()))
         if scanner.try_take(b")"):
             return tuple(names)
         scanner.space()
@@ -187,6 +187,8 @@ async def list_(session: ImapSession, listing: Listing) -> Reply:
     """RFC 9051 section 6.3.9."""
     if not listing.extended and listing.patterns == [b""]:
         return b'* LIST (\\Noselect) "/" ""\r\n' + session.ok(b"LIST completed")
+    if "HIGHESTMODSEQ" in listing.status:
+        session.enable_condstore()
     reference = session.name_text(listing.reference) if listing.reference else ""
     patterns = [compile_pattern(reference + session.name_text(text)) for text in listing.patterns]
     names = visible(session)
@@ -194,16 +196,24 @@ async def list_(session: ImapSession, listing: Listing) -> Reply:
     out: list[bytes] = []
     for match in _matches(session, listing, patterns, names):
         out.append(_list_line(session, listing, match, parents))
-        if match.folder is not None and match.folder.selectable:
-            if listing.status:
-                out.append(status_line(session, match.name, match.folder, listing.status))
-            if "MYRIGHTS" in listing.returned:
-                rights = session.rights(match.folder).encode()
-                out.append(b"* MYRIGHTS %b %b\r\n" % (session.name_octets(match.name), rights))
-            if listing.metadata:
-                out.append(list_metadata(session, match.name, match.folder, listing.metadata))
+        if match.folder is not None:
+            out.append(_more_of(session, listing, match))
     session.send(b"".join(out))
     return session.ok(b"LIST completed")
+
+
+def _more_of(session: ImapSession, listing: Listing, match: _Match) -> bytes:
+    """STATUS, MYRIGHTS and METADATA of a mailbox, as far as RETURN asks for them and the user's rights reach."""
+    name, folder = match.name, match.folder
+    rights = session.rights(folder)
+    out = b""
+    if listing.status and folder.selectable and "r" in rights:
+        out += status_line(session, name, folder, listing.status)
+    if "MYRIGHTS" in listing.returned and folder.selectable:
+        out += b"* MYRIGHTS %b %b\r\n" % (session.name_octets(name), access.shown(rights))
+    if listing.metadata and "r" in rights:
+        out += list_metadata(session, name, folder, listing.metadata)
+    return out
 
 
 def _matches(
@@ -222,36 +232,54 @@ def _matches(
     found = {name for name in candidates if any(pattern.matches(name) for pattern in patterns)}
     parents: set[str] = set()
     if "RECURSIVEMATCH" in selection:
-        # parents that match and are not selected themselves, for a child below them that is (RFC 5258 section 3.5)
+        # names that match, for a child that is selected; not for children alone that are listed themselves, unless the
+        # name is listed anyway (RFC 5258 section 3.5)
         parents = {
             parent
             for name in candidates
             for parent in above(name)
-            if any(pattern.matches(parent) for pattern in patterns)
+            if (parent in found or name not in found) and any(pattern.matches(parent) for pattern in patterns)
         }
     for name in in_order(found | parents):
         yield _Match(name, names.get(name), name in names, name in parents)
 
 
 def _list_line(session: ImapSession, listing: Listing, match: _Match, parents: set[str]) -> bytes:
-    folder = match.folder
-    attributes: list[str] = []
-    if not match.exists:
-        attributes.append("\\NonExistent")
-    elif folder is None or not folder.selectable:
-        attributes.append("\\Noselect")
-    if "SUBSCRIBED" in (listing.returned | listing.selection) and match.name in session.mailbox.subscriptions:
-        attributes.append("\\Subscribed")
-    if "CHILDREN" not in session.settings.capabilities_hidden:
-        attributes.append("\\HasChildren" if match.name in parents else "\\HasNoChildren")
-    if folder is not None and folder.special_use and folder.owner is session.mailbox:
-        attributes.append(folder.special_use)
-    line = b'* LIST (%b) "/" %b' % (" ".join(attributes).encode(), session.name_octets(match.name))
+    told = "SUBSCRIBED" in (listing.returned | listing.selection)
+    attributes = attributes_of(
+        session,
+        match.folder,
+        exists=match.exists,
+        subscribed=told and match.name in session.mailbox.subscriptions,
+        children=match.name in parents,
+    )
+    line = list_response(session, match.name, attributes)
     if match.child_info:
         line += (
             b' ("CHILDINFO" ("SUBSCRIBED"))' if "SUBSCRIBED" in listing.selection else b' ("CHILDINFO" ("SPECIAL-USE"))'
         )
     return line + b"\r\n"
+
+
+def attributes_of(session: ImapSession, folder: Any, *, exists: bool, subscribed: bool, children: bool) -> list[str]:
+    """The attributes of a name (RFC 9051 section 7.3.1); a `folder` of None is the root of a namespace."""
+    attributes = []
+    if not exists:
+        attributes.append("\\NonExistent")
+    elif folder is None or not folder.selectable:
+        attributes.append("\\Noselect")
+    if subscribed:
+        attributes.append("\\Subscribed")
+    if "CHILDREN" not in session.settings.capabilities_hidden:
+        attributes.append("\\HasChildren" if children else "\\HasNoChildren")
+    if folder is not None and folder.special_use and folder.owner is session.mailbox:
+        attributes.append(folder.special_use)
+    return attributes
+
+
+def list_response(session: ImapSession, name: str, attributes: Iterable[str]) -> bytes:
+    """`* LIST (attributes) "/" name`, without the line's end."""
+    return b'* LIST (%b) "/" %b' % (" ".join(attributes).encode(), session.name_octets(name))
 
 
 def lsub_syntax(scanner: Scanner) -> Listing:
@@ -328,7 +356,7 @@ async def status(session: ImapSession, arguments: tuple[bytes, tuple[str, ...]])
             raise Bad("unknown status item")
     folder = session.find_selectable(name, "r")
     if "HIGHESTMODSEQ" in items:
-        session.condstore = True
+        session.enable_condstore()
     return status_line(session, name, folder, items) + session.ok(b"STATUS completed")
 
 

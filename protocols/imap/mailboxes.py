@@ -9,12 +9,13 @@ from protocols.ports import NoSuchMailbox, PortError
 from protocols.reply import Reply
 
 from . import access
+from .annotations import copy_annotations
 from .dialogue import nothing
 from .errors import Bad, No
 from .hub import name_changed, subscription_changed
 from .names import check_new
 from .scanner import Scanner
-from .sequence import MODSEQ_MAX, Ranges, contains, format_set, resolve, spans
+from .sequence import MODSEQ_MAX, STAR, Ranges, contains, format_set, resolve, spans
 from .states import AUTHENTICATED, COMMANDS, SELECTED, State
 from .view import View
 
@@ -85,21 +86,31 @@ def _resync(scanner: Scanner) -> Resync:
     uid_validity = scanner.number()
     scanner.space()
     modseq = scanner.number(MODSEQ_MAX)
+    if not uid_validity or not modseq:
+        raise Bad("UIDVALIDITY and mod-sequence are not 0")
     known_uids = numbers = uids = None
     if scanner.try_space():
         if scanner.peek() != 0x28:
-            known_uids = scanner.sequence()
+            known_uids = _known(scanner)
             more = scanner.try_space()
         else:
             more = True
         if more:
             scanner.take(b"(")
-            numbers = scanner.sequence()
+            numbers = _known(scanner)
             scanner.space()
-            uids = scanner.sequence()
+            uids = _known(scanner)
             scanner.take(b")")
     scanner.take(b")")
     return Resync(uid_validity, modseq, known_uids, numbers, uids)
+
+
+def _known(scanner: Scanner) -> Ranges:
+    """A set of UIDs or numbers that the client knows: `*` and `$` name nothing known (RFC 7162 section 7)."""
+    ranges = scanner.sequence()
+    if ranges is None or ranges[-1][1] == STAR:
+        raise Bad("what is known has numbers")
+    return ranges
 
 
 @COMMANDS.command("SELECT", states=AUTHENTICATED, syntax=select_syntax)
@@ -117,6 +128,8 @@ async def examine(session: ImapSession, selection: Selection) -> Reply:
 async def _open(session: ImapSession, selection: Selection, *, read_only: bool) -> Reply:
     if selection.resync is not None and not session.qresync:
         raise Bad("QRESYNC was not enabled")
+    if session.uidonly and selection.resync is not None and selection.resync.known_numbers is not None:
+        raise Bad("message numbers cannot be used after ENABLE UIDONLY", code=b"UIDREQUIRED")
     if session.deselect():
         session.send(b"* OK [CLOSED] The mailbox that was selected is closed\r\n")
     folder = session.find_selectable(session.name_text(selection.name), "lr")
@@ -124,7 +137,7 @@ async def _open(session: ImapSession, selection: Selection, *, read_only: bool) 
     if not any(right in rights for right in "swte"):
         read_only = True
     if selection.condstore or selection.resync is not None:
-        session.condstore = True
+        session.enable_condstore()
     view = View(session, folder, read_only=read_only)
     first_recent = folder.first_recent_uid
     if read_only:
@@ -345,7 +358,7 @@ async def create(session: ImapSession, creation: Creation) -> Reply:
             raise No(f"another mailbox is used as {known}", code=b"USEATTR")
         special_use = known
     folder = await session.services.store.create_folder(mailbox, inner, special_use=special_use)
-    name_changed(session, folder, b"")
+    name_changed(session, folder)
     code = b"" if "OBJECTID" in session.settings.capabilities_hidden else b"MAILBOXID (%s)" % folder.mailbox_id.encode()
     return session.ok(b"CREATE completed", code)
 
@@ -366,7 +379,7 @@ async def delete(session: ImapSession, octets: bytes) -> Reply:
         session.deselect()
     gone = folder.name
     await session.services.store.delete_folder(folder)
-    name_changed(session, folder, b"\\NonExistent", gone=gone)
+    name_changed(session, folder, gone=gone)
     return session.ok(b"DELETE completed")
 
 
@@ -393,10 +406,10 @@ async def rename(session: ImapSession, names: tuple[bytes, bytes]) -> Reply:
         raise No("a mailbox cannot be given to another user", code=b"NOPERM")
     old = folder.name
     await session.services.store.rename_folder(folder, inner)
-    if old != "INBOX":
-        name_changed(session, folder, b"", old_name=old)
-    elif inner in mailbox.folders:
-        name_changed(session, mailbox.folders[inner], b"")
+    if old == "INBOX":  # which stays, and keeps its annotations (RFC 5464 section 4.1)
+        folder = mailbox.folders[inner]
+        await copy_annotations(session, mailbox.folders["INBOX"], folder)
+    name_changed(session, folder, old_name=old)
     return session.ok(b"RENAME completed")
 
 
@@ -409,7 +422,7 @@ async def subscribe(session: ImapSession, octets: bytes) -> Reply:
     except NoSuchMailbox:
         raise No("there is no such mailbox", code=b"NONEXISTENT") from None
     await session.services.store.subscribe(session.mailbox, name, True)
-    subscription_changed(session, name, True)
+    subscription_changed(session, name)
     return session.ok(b"SUBSCRIBE completed")
 
 
@@ -418,10 +431,5 @@ async def unsubscribe(session: ImapSession, octets: bytes) -> Reply:
     """RFC 9051 section 6.3.8. A name that is not subscribed is no error."""
     name = session.name_text(octets).removesuffix("/")
     await session.services.store.subscribe(session.mailbox, name, False)
-    subscription_changed(session, name, False)
+    subscription_changed(session, name)
     return session.ok(b"UNSUBSCRIBE completed")
-
-
-def folder_of(session: ImapSession, octets: bytes, need: str) -> Any:
-    """The folder of a name as it came, with messages and with these rights."""
-    return session.find_selectable(session.name_text(octets), need)

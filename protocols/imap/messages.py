@@ -110,7 +110,7 @@ async def store(session: ImapSession, storing: Storing) -> Reply:
     if storing.mode != "-" and len(view.keywords) + len(flags) > KEYWORDS_PER_FOLDER_MAX and not flags <= view.keywords:
         raise No(f"a mailbox can have {KEYWORDS_PER_FOLDER_MAX} keywords", code=b"LIMIT")
     if storing.unchanged_since is not None:
-        session.condstore = True
+        session.enable_condstore()
     return await _store(session, view, messages, storing, flags)
 
 
@@ -124,7 +124,7 @@ async def _store(
     )
     by_uid = session.verb.startswith(b"UID ")
     accepted = {message.uid for message in done}
-    if storing.mode != "-":
+    if storing.mode != "-" and accepted:
         session.send(view.announce_keywords(flags))
     for number, message in messages:
         uid = message.uid
@@ -225,6 +225,7 @@ async def copy(session: ImapSession, arguments: tuple[Ranges | None, bytes]) -> 
     if not there:
         return session.ok(b"There was nothing to copy")
     new = await session.services.store.copy(there, folder)
+    session.caused(folder, new)
     return session.ok(session.verb + b" completed", _copyuid(session, folder, there, new))
 
 
@@ -241,6 +242,7 @@ async def move(session: ImapSession, arguments: tuple[Ranges | None, bytes]) -> 
     if not there:
         return session.ok(b"There was nothing to move")
     new = await session.services.store.move(there, folder)
+    session.caused(folder, new)
     code = _copyuid(session, folder, there, new)
     if code:
         session.send(b"* OK [%s] Moved\r\n" % code)

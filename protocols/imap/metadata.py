@@ -149,5 +149,7 @@ async def setmetadata(session: ImapSession, arguments: tuple[bytes, tuple[tuple[
             raise No("there are too many entries", code=b"METADATA TOOMANY")
     for root, entries in changed.items():
         await write(session, folder, root, entries)
+    if folder is not None and "QRESYNC" not in session.settings.capabilities_hidden:
+        await session.services.store.advance_modseq(folder)  # RFC 7162 section 3.2
     metadata_changed(session, folder, [name for name, _ in arguments[1]])
     return session.ok(b"SETMETADATA completed")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.reply import Reply
 
+from .context import Context, begin, check_tag
 from .errors import Bad, No
 from .listing import in_order, visible
 from .names import SEPARATOR, quote
 from .scanner import Scanner
-from .search import Options, read_options, result_items, run
+from .search import Options, read_options, result_items, run, to_save
 from .search_keys import KeyReader, charset_codec
 from .states import AUTHENTICATED, COMMANDS
 from .view import View
@@ -104,42 +105,54 @@ def esearch_syntax(scanner: Scanner) -> MultiSearch:
 
 @COMMANDS.command("ESEARCH", states=AUTHENTICATED, syntax=esearch_syntax, capability="MULTISEARCH")
 async def esearch(session: ImapSession, search: MultiSearch) -> Reply:
-    """RFC 7377 section 2.1: one ESEARCH response for each mailbox with a result; numbers are UIDs."""
+    """RFC 7377 section 2.1: one ESEARCH response for each mailbox with a result, none without; numbers are UIDs."""
     options = search.options
     only_selected = all(word == "SELECTED" for word, _ in search.filters)
-    if (options.save or options.update) and not only_selected:
-        raise Bad("SAVE and UPDATE are for the selected mailbox")
+    if options.save and not only_selected:
+        raise Bad("SAVE is for the selected mailbox alone")
     folders = _folders(session, search)
+    own = session.view.folder if session.view is not None else None
+    if options.update:
+        if session.view is None or any(folder is not own for _, folder in folders):
+            raise Bad("UPDATE is for the selected mailbox")
+        check_tag(session, session.view)
     codec = charset_codec(search.charset) if search.charset is not None else "utf-8"
     start = search.scanner.mark()
     for name, folder in folders:
-        view = session.view
-        own = view is not None and view.folder is folder
-        if not own:
-            view = View(session, folder, read_only=True)
-        assert view is not None
+        search.scanner.reset(start)
+        if session.view is not None and folder is own:
+            await _search_one(session, session.view, name, search, codec, saved=only_selected)
+            continue
+        view = View(session, folder, read_only=True)
         try:
-            search.scanner.reset(start)
-            reader = KeyReader(
-                search.scanner, view, session.services.clock.time(), codec, numbers=own and only_selected
-            )
-            program = reader.program()
-            found = await run(session, view, program)
+            await _search_one(session, view, name, search, codec, saved=False)
         finally:
-            if not own:
-                view.close()
-        if options.save and own:
-            view.saved = sorted(message.uid for _, message in found)
+            view.close()
+    return session.ok(session.verb + b" completed")
+
+
+# the examples of RFC 7377 have this spelling once; the answer has UIDs in any case
+COMMANDS.command("UID ESEARCH", states=AUTHENTICATED, syntax=esearch_syntax, capability="MULTISEARCH")(esearch)
+
+
+async def _search_one(
+    session: ImapSession, view: View, name: str, search: MultiSearch, codec: str, *, saved: bool
+) -> None:
+    options = search.options
+    now = session.services.clock.time()
+    program = KeyReader(search.scanner, view, now, codec, saved=saved, pinned=options.update).program()
+    found = await run(session, view, program)
+    place = b" MAILBOX %b UIDVALIDITY %d" % (session.name_octets(name), view.folder.uid_validity)
+    if options.save:
+        view.saved = to_save(found, options)
+    if options.update:
+        uids = [message.uid for _, message in found]
+        begin(session, view, Context(session.tag, program, uids, by_uid=True, place=place, plan=options.plan))
+    if found and (options.wanted or options.update or options.partial is not None):
         items = result_items(found, options, by_uid=True, with_modseq=program.uses_modseq)
-        if found or only_selected:
-            where = b"(TAG %b MAILBOX %b UIDVALIDITY %d)" % (
-                quote(session.tag),
-                session.name_octets(name),
-                folder.uid_validity,
-            )
-            session.send(b"* ESEARCH %b UID %b\r\n" % (where, b" ".join(items)))
-            await session.flush_when_large()
-    return session.ok(b"ESEARCH completed")
+        line = b"* ESEARCH (TAG %b%b) UID" % (quote(session.tag), place)
+        session.send(b" ".join([line, *items]) + b"\r\n")
+        await session.flush_when_large()
 
 
 def _folders(session: ImapSession, search: MultiSearch) -> list[tuple[str, Any]]:

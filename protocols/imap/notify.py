@@ -12,8 +12,9 @@ from .errors import Bad, No
 from .fetch import fetch_content, fetch_index
 from .fetch_items import Plan, read_items
 from .hub import hub
-from .listing import in_order, status_line, visible
+from .listing import attributes_of, in_order, list_response, status_line, visible
 from .multisearch import Filter, matches, read_filter
+from .names import SEPARATOR
 from .scanner import Scanner
 from .states import AUTHENTICATED, COMMANDS
 
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 GROUPS_MAX = 50
 WATCHED_MAX = 10_000
 """Mailboxes watched by one session."""
+LINES_MAX = 10_000
+"""Responses that wait for a client which does not read."""
+
+CAUSES_MAX = 1000
+"""New messages of one mailbox that are remembered as the reason for a STATUS."""
+
+MESSAGE_EVENTS = frozenset({"MESSAGENEW", "MESSAGEEXPUNGE", "FLAGCHANGE"})
 
 _EVENTS = {
     name.upper(): name
@@ -106,6 +114,8 @@ def _group(scanner: Scanner) -> Group:
             break
         scanner.space()
     scanner.take(b")")
+    if filter_[0].startswith("SELECTED") and not events <= MESSAGE_EVENTS:
+        raise Bad("of the selected mailbox only messages are told")
     if ("MESSAGENEW" in events) != ("MESSAGEEXPUNGE" in events) or (
         "FLAGCHANGE" in events and "MESSAGENEW" not in events
     ):
@@ -124,7 +134,7 @@ class _FolderWatch:
 
     def appended(self, message: Any) -> None:
         if "MESSAGENEW" in self.events:
-            self.notify.touch(self.folder)
+            self.notify.touch(self.folder, message)
 
     def flags_changed(self, message: Any) -> None:
         if "FLAGCHANGE" in self.events:
@@ -146,12 +156,21 @@ class Notify:
         self.groups = wishes.groups
         self.watches: dict[Any, _FolderWatch] = {}
         self.selected = next((g for g in wishes.groups if g.filter[0].startswith("SELECTED")), None)
-        self._touched: dict[Any, None] = {}
+        self._touched: dict[Any, set[Any]] = {}
+        """Mailboxes of which a STATUS is due, with the messages that are the reason; an empty set: another reason."""
         self._lines: list[bytes] = []
         self._new: list[Any] = []
-        hub(session).append(self)
-        for name, folder in visible(session).items():
-            self.watch(name, folder)
+        self._overflowed = False
+
+    def begin(self) -> None:
+        """Listen to mailboxes. Raises No [NOTIFICATIONOVERFLOW] for too many of them."""
+        for name, folder in visible(self.session).items():
+            if not self._listen(name, folder):
+                self.say_no_access(name)
+            if len(self.watches) > WATCHED_MAX:
+                self.close()
+                raise No(f"no more than {WATCHED_MAX} mailboxes are watched", code=b"NOTIFICATIONOVERFLOW")
+        hub(self.session).append(self)
 
     @property
     def delayed(self) -> bool:
@@ -159,21 +178,35 @@ class Notify:
         return self.selected is None or self.selected.filter[0] == "SELECTED-DELAYED"
 
     def events_of(self, name: str, folder: Any) -> frozenset[str]:
-        """The events wanted of a mailbox: the first group that means it decides (RFC 5465 section 3.1)."""
+        """The events wanted of a mailbox: those of all groups that mean it (RFC 5465 section 6)."""
+        wanted: frozenset[str] = frozenset()
         for group in self.groups:
             if not group.filter[0].startswith("SELECTED") and matches(self.session, group.filter, name, folder):
-                return group.events
-        return frozenset()
+                wanted |= group.events
+        return wanted
 
-    def watch(self, name: str, folder: Any) -> bool:
-        """Listen to a mailbox if messages in it are of interest."""
-        if folder is None or not folder.selectable or folder in self.watches or len(self.watches) >= WATCHED_MAX:
-            return False
-        events = self.events_of(name, folder)
-        if not events & {"MESSAGENEW", "MESSAGEEXPUNGE", "FLAGCHANGE"} or "r" not in self.session.rights(folder):
-            return False
-        self.watches[folder] = _FolderWatch(self, folder, events)
-        return True
+    def _listen(self, name: str, folder: Any) -> bool:
+        """Listen to a mailbox if messages in it are of interest. False: they are, and may not be told of."""
+        if folder is None or not folder.selectable or folder.gone:
+            return True
+        events = self.events_of(name, folder) & MESSAGE_EVENTS
+        allowed = "r" in self.session.rights(folder)
+        watch = self.watches.get(folder)
+        if watch is not None:
+            watch.events = events if allowed else frozenset()
+        elif events and allowed:
+            self.watches[folder] = _FolderWatch(self, folder, events)
+        return allowed or not events
+
+    def reconsider(self, name: str, folder: Any) -> None:
+        """A name, a subscription or rights are others: listen to the mailbox, or do so no longer."""
+        self._listen(name, folder)
+        watch = self.watches.get(folder)
+        if watch is not None and not watch.events:
+            folder.unlisten(watch)
+            del self.watches[folder]
+        if len(self.watches) > WATCHED_MAX:
+            self._overflow()
 
     def close(self) -> None:
         """Stop listening."""
@@ -186,17 +219,63 @@ class Notify:
 
     # --- what happened ------------------------------------------------------------------------------------------------
 
-    def touch(self, folder: Any) -> None:
-        """A mailbox that is watched has changed."""
+    def touch(self, folder: Any, message: Any = None) -> None:
+        """A mailbox that is watched has changed, by a new message or otherwise."""
         view = self.session.view
-        if view is None or view.folder is not folder:
-            self._touched[folder] = None
-            self.session.something_happened()
+        if view is not None and view.folder is folder:
+            return
+        known = self._touched.get(folder)
+        if message is None or (known is not None and (not known or len(known) >= CAUSES_MAX)):
+            self._touched[folder] = set()
+        elif known is None:
+            self._touched[folder] = {message}
+        else:
+            known.add(message)
+        self.session.something_happened()
+
+    def caused(self, folder: Any, messages: Sequence[Any]) -> None:
+        """The client itself put messages there: it need not be told (RFC 5465 section 5)."""
+        known = self._touched.get(folder)
+        if known:
+            known.difference_update(messages)
+            if not known:
+                del self._touched[folder]
 
     def say(self, line: bytes) -> None:
         """A response is due."""
         self._lines.append(line)
+        if len(self._lines) > LINES_MAX:
+            self._overflow()
         self.session.something_happened()
+
+    def say_name(self, name: str, *, old_name: str = "") -> None:
+        """A LIST response is due: a name was made, renamed, deleted, subscribed to (RFC 5465 sections 5.4, 5.5)."""
+        session = self.session
+        names = visible(session)
+        attributes = attributes_of(
+            session,
+            names.get(name),
+            exists=name in names,
+            subscribed=name in session.mailbox.subscriptions,
+            children=any(other.startswith(name + SEPARATOR) for other in names),
+        )
+        line = list_response(session, name, attributes)
+        if old_name:
+            line += b' ("OLDNAME" (%b))' % session.name_octets(old_name)
+        self.say(line + b"\r\n")
+
+    def say_no_access(self, name: str) -> None:
+        """Events were asked for of a mailbox that may not be read (RFC 5465 sections 3.1, 5.9)."""
+        self.say(list_response(self.session, name, ("\\NoAccess",)) + b"\r\n")
+
+    def _overflow(self) -> None:
+        """RFC 5465 section 5.8: as after NOTIFY NONE."""
+        self.close()
+        self.groups, self.selected = (), None
+        self._touched.clear()
+        self._new.clear()
+        self._lines = [b"* OK [NOTIFICATIONOVERFLOW] There is too much to tell\r\n"]
+        self.session.message_events = frozenset()
 
     def new_messages(self, messages: Sequence[Any]) -> None:
         """Messages of the selected mailbox were announced: their items are due, if any were asked for."""
@@ -212,14 +291,16 @@ class Notify:
         lines += [self.status(folder) for folder in touched if not folder.gone]
         return b"".join(lines)
 
-    def status(self, folder: Any) -> bytes:
-        """The STATUS of a mailbox that is watched."""
+    def status(self, folder: Any, *, first: bool = False) -> bytes:
+        """The STATUS of a mailbox that is watched; `first`: before NOTIFY's tagged OK."""
+        session = self.session
         items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY"]
-        if folder in self.watches and "FLAGCHANGE" in self.watches[folder].events:
-            items.append("UNSEEN")
-        if self.session.condstore:
+        flags = folder in self.watches and "FLAGCHANGE" in self.watches[folder].events
+        if session.condstore or (first and flags and "CONDSTORE" not in session.settings.capabilities_hidden):
             items.append("HIGHESTMODSEQ")
-        return status_line(self.session, self.session.folder_name(folder), folder, items)
+        if flags:
+            items.append("UNSEEN")
+        return status_line(session, session.folder_name(folder), folder, items)
 
     async def fetch_new(self) -> None:
         """Send the items of new messages."""
@@ -227,7 +308,7 @@ class Notify:
         new, self._new = self._new, []
         if view is None or self.selected is None or self.selected.plan is None or not new:
             return
-        plan = self.selected.plan
+        plan = self.selected.plan.as_asked() if self.session.uidonly else self.selected.plan
         pairs = [(view.number_of(message.uid), message) for message in new if not message.expunged]
         there = [(number, message) for number, message in pairs if number]
         await (fetch_content if plan.needs_octets else fetch_index)(self.session, view, there, plan)
@@ -235,19 +316,26 @@ class Notify:
 
 @COMMANDS.command("NOTIFY", states=AUTHENTICATED, syntax=notify_syntax, capability="NOTIFY")
 async def notify(session: ImapSession, wishes: Wishes) -> Reply:
-    """RFC 5465 section 3.1."""
+    """RFC 5465 section 3.1: what happened in the selected mailbox so far is told, then what was asked for."""
+    state = Notify(session, wishes) if wishes.groups else None
+    if state is not None:
+        state.begin()
+    session.message_events = None
+    session.send(session.updates())
+    await session.after_updates()
     if session.notify is not None:
         session.notify.close()
-        session.notify = None
-    session.watching = bool(wishes.groups)
-    if wishes.groups:
-        state = Notify(session, wishes)
-        session.notify = state
+    session.notify = state
+    session.watching = state is not None
+    session.message_events = frozenset()
+    if state is not None:
+        if state.selected is not None:
+            session.message_events = state.selected.events
         if wishes.status:
             view = session.view
             names = {session.folder_name(folder): folder for folder in state.watches}
             for name in in_order(names):
                 if view is None or view.folder is not names[name]:
-                    session.send(state.status(names[name]))
+                    session.send(state.status(names[name], first=True))
                     await session.flush_when_large()
     return session.ok(b"NOTIFY completed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from protocols.mime.address import Address, parse_addresses
@@ -22,6 +23,7 @@ R = TypeVar("R")
 SEARCH_KEY = "imap.search"
 SORT_KEY = "imap.sort"
 REFERENCES_MAX = 500
+THREAD_ID_DIGITS = 32
 
 
 class SearchRecord(NamedTuple):
@@ -125,6 +127,21 @@ def sort_record(octets: bytes, part: Part) -> SortRecord:
         own[0] if own else b"",
         tuple(references),
     )
+
+
+def thread_id(octets: bytes, part: Part) -> str:
+    """THREADID (RFC 8474 section 5.2): made of the message at the root of the thread, as this one names it.
+
+    The root is the first identifier in References, else in In-Reply-To, else the message itself. So the identifier
+    needs no table of messages, is the same in all mailboxes and after a restart, and never changes. A reply to a reply
+    that says so by In-Reply-To alone begins a thread of its own.
+    """
+    headers = part.headers
+    for name in (b"references", b"in-reply-to", b"message-id"):
+        found = message_ids(headers.get(name), 1)
+        if found:
+            return "T" + sha256(found[0]).hexdigest()[:THREAD_ID_DIGITS]
+    return "T" + sha256(octets).hexdigest()[:THREAD_ID_DIGITS]
 
 
 # --- base subject, RFC 5256 section 2.1 -------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from protocols.ports import NoSuchMailbox
 from protocols.reply import Reply
 
 from . import access
-from .access import ALL_RIGHTS
+from .access import ALL_RIGHTS, VIRTUAL_RIGHTS, shown
 from .errors import Bad, No
-from .mailboxes import folder_of, one_mailbox
+from .hub import rights_changed
+from .mailboxes import one_mailbox
 from .names import encode_utf7, quote
 from .scanner import Scanner
 from .states import AUTHENTICATED, COMMANDS
@@ -20,24 +22,15 @@ if TYPE_CHECKING:
 IDENTIFIERS_MAX = 500
 """Entries of one access control list."""
 
-_VIRTUAL = {"c": "kx", "d": "xte"}
-"""Rights of RFC 2086 and what they stand for (RFC 4314 section 2.1.1)."""
-
 
 def _expand(rights: str) -> str:
     """Rights in the order of RFC 4314. Raises Bad for letters that are none."""
     wanted = set()
     for right in rights:
-        if right not in ALL_RIGHTS and right not in _VIRTUAL:
+        if right not in ALL_RIGHTS and right not in VIRTUAL_RIGHTS:
             raise Bad("unknown right")
-        wanted |= set(_VIRTUAL.get(right, right))
+        wanted |= set(VIRTUAL_RIGHTS.get(right, right))
     return "".join(right for right in ALL_RIGHTS if right in wanted)
-
-
-def shown(rights: str) -> bytes:
-    """Rights as they are sent: the virtual ones are added for clients of RFC 2086."""
-    extra = "".join(right for right, parts in _VIRTUAL.items() if any(part in rights for part in parts))
-    return (rights + extra).encode()
 
 
 def _identifier(octets: bytes) -> str:
@@ -88,7 +81,8 @@ async def setacl(session: ImapSession, arguments: tuple[bytes, bytes, str]) -> R
     rights = _expand(text.removeprefix(mode))
     if identifier.removeprefix("-") == folder.owner.name:
         raise No("the owner's rights cannot be changed", code=b"CANNOT")
-    acl = access.read_acl(session, folder)
+    before = access.read_acl(session, folder)
+    acl = dict(before)
     old = acl.get(identifier, "")
     if mode == "+":
         rights = _expand(old + rights)
@@ -100,6 +94,7 @@ async def setacl(session: ImapSession, arguments: tuple[bytes, bytes, str]) -> R
     if len(acl) > IDENTIFIERS_MAX:
         raise No("the access control list is too long", code=b"LIMIT")
     await access.write_acl(session, folder, acl)
+    rights_changed(session, folder, before)
     return session.ok(b"SETACL completed")
 
 
@@ -107,9 +102,11 @@ async def setacl(session: ImapSession, arguments: tuple[bytes, bytes, str]) -> R
 async def deleteacl(session: ImapSession, arguments: tuple[bytes, bytes]) -> Reply:
     """RFC 4314 section 3.2."""
     folder = _administered(session, arguments[0])
-    acl = access.read_acl(session, folder)
+    before = access.read_acl(session, folder)
+    acl = dict(before)
     if acl.pop(_identifier(arguments[1]), None) is not None:
         await access.write_acl(session, folder, acl)
+        rights_changed(session, folder, before)
     return session.ok(b"DELETEACL completed")
 
 
@@ -165,9 +162,17 @@ async def getquota(session: ImapSession, root: bytes) -> Reply:
 @COMMANDS.command("GETQUOTAROOT", states=AUTHENTICATED, syntax=one_mailbox, capability="QUOTA")
 async def getquotaroot(session: ImapSession, octets: bytes) -> Reply:
     """RFC 9208 section 4.1.2."""
-    folder = folder_of(session, octets, "r")
-    name = session.name_octets(session.folder_name(folder))
-    if folder.owner is not session.mailbox:
+    text = session.name_text(octets)
+    try:
+        folder = session.find(text)
+    except NoSuchMailbox:
+        if access.reserved(session, text):
+            raise
+        owner, name = session.mailbox, session.name_octets(text)  # the root that it would have
+    else:
+        access.require(session, folder, "r")
+        owner, name = folder.owner, session.name_octets(session.folder_name(folder))
+    if owner is not session.mailbox:
         return b"* QUOTAROOT %b\r\n" % name + session.ok(b"GETQUOTAROOT completed")
     root = quote(encode_utf7(session.user))
     line = b"* QUOTAROOT %b %b\r\n" % (name, root)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from protocols.ports import NoSuchMessage, PortError
 from protocols.reply import Reply
 
-from .context import begin
+from .context import Context, begin, check_tag
 from .errors import Bad
-from .fetch_items import cut_partial, read_partial
+from .fetch_items import Plan, cut_partial, read_items, read_partial
 from .messages import require_uid, selected
 from .names import quote
 from .records import search_records
@@ -41,6 +41,8 @@ class Options:
     save: bool = False
     partial: tuple[int, int] | None = None
     update: bool = False
+    plan: Plan | None = None
+    """Items wanted of new messages that match (RFC 5465 section 7)."""
 
 
 @dataclass(slots=True)
@@ -72,7 +74,12 @@ def read_options(scanner: Scanner) -> Options:
             options.save = True
         elif word == "UPDATE":
             options.update = True
+            if scanner.looks_like(b" ("):
+                scanner.space()
+                options.plan = read_items(scanner, with_uid=False)
         elif word == "PARTIAL":
+            if options.partial is not None:
+                raise Bad("one PARTIAL is enough")
             scanner.space()
             options.partial = read_partial(scanner)
         elif word != "CONTEXT":
@@ -81,7 +88,7 @@ def read_options(scanner: Scanner) -> Options:
             scanner.space()
     if options.partial is not None and "ALL" in options.wanted:
         raise Bad("PARTIAL and ALL cannot be combined")
-    if not options.wanted and not options.save and options.partial is None:
+    if not options.wanted and not options.save and not options.update and options.partial is None:
         options.wanted.add("ALL")
     scanner.space()
     return options
@@ -99,12 +106,12 @@ def search_syntax(scanner: Scanner) -> Searching:
     return Searching(options, scanner, charset)
 
 
-def read_program(session: ImapSession, scanner: Scanner, charset: bytes | None) -> Key:
-    """The keys of a search. Raises Bad, No [BADCHARSET]."""
+def read_program(session: ImapSession, scanner: Scanner, charset: bytes | None, *, pinned: bool = False) -> Key:
+    """The keys of a search; `pinned`: what has a number now is meant for good. Raises Bad, No [BADCHARSET]."""
     if charset is not None and session.utf8 and charset.upper() != b"UTF-8":
         raise Bad("after ENABLE UTF8=ACCEPT the charset is UTF-8")
     codec = charset_codec(charset) if charset is not None else "utf-8"
-    return KeyReader(scanner, selected(session), session.services.clock.time(), codec).program()
+    return KeyReader(scanner, selected(session), session.services.clock.time(), codec, pinned=pinned).program()
 
 
 @COMMANDS.command("SEARCH", states=SELECTED, syntax=search_syntax)
@@ -113,36 +120,39 @@ async def search(session: ImapSession, searching: Searching) -> Reply:
     view = selected(session)
     options = searching.options
     by_uid = require_uid(session)
+    if options.update:
+        check_tag(session, view)
     try:
-        program = read_program(session, searching.scanner, searching.charset)
+        program = read_program(session, searching.scanner, searching.charset, pinned=options.update)
         found = await run(session, view, program)
     except PortError:
         if options.save:
             view.saved = []  # RFC 5182 section 2.1: a search that is answered NO leaves an empty result
         raise
     if options.save:
-        view.saved = _to_save(found, options)
+        view.saved = to_save(found, options)
     if options.update:
-        begin(session, view, program, [message.uid for _, message in found], by_uid=by_uid)
+        uids = [message.uid for _, message in found]
+        begin(session, view, Context(session.tag, program, uids, by_uid=by_uid, plan=options.plan))
     uses_modseq = program.uses_modseq
     if not options.extended and session.rev2:
         options.wanted.add("ALL")  # RFC 9051 section 6.4.4: the result is an ESEARCH response in any case
     if not options.extended and not session.rev2:
         session.send(plain_result(b"SEARCH", found, by_uid=by_uid, with_modseq=uses_modseq))
-    elif options.wanted or options.partial is not None:
+    elif options.wanted or options.update or options.partial is not None:
         session.send(extended_result(session.tag, found, options, by_uid=by_uid, with_modseq=uses_modseq))
     return session.ok(session.verb + b" completed")
 
 
-def _to_save(found: Found, options: Options) -> list[int]:
-    """RFC 5182 section 2.4: with MIN or MAX alone only those are saved."""
+def to_save(found: Found, options: Options) -> list[int]:
+    """RFC 5182 section 2.4, RFC 9394 section 3.2: without COUNT or ALL what MIN, MAX and PARTIAL named is saved."""
     uids = [message.uid for _, message in found]
-    if options.wanted and options.wanted <= {"MIN", "MAX"} and options.partial is None:
-        ends = ([uids[0]] if "MIN" in options.wanted else []) + ([uids[-1]] if "MAX" in options.wanted else [])
-        return sorted(set(ends)) if uids else []
-    if options.partial is not None and not options.wanted:
-        return sorted(cut_partial(uids, options.partial))
-    return sorted(uids)
+    if not uids or options.wanted - {"MIN", "MAX"} or not (options.wanted or options.partial is not None):
+        return sorted(uids)
+    saved = set(cut_partial(uids, options.partial)) if options.partial is not None else set()
+    saved.update([uids[0]] if "MIN" in options.wanted else [])
+    saved.update([uids[-1]] if "MAX" in options.wanted else [])
+    return sorted(saved)
 
 
 async def run(session: ImapSession, view: View, program: Key) -> Found:

@@ -15,9 +15,9 @@ from protocols.mime.structure import Part
 from .dates import local_day, parse_date
 from .errors import Bad, No
 from .flags import match_keyword, parse_flag
-from .records import FIELDS
+from .records import FIELDS, thread_id
 from .scanner import Scanner
-from .sequence import MODSEQ_MAX, Ranges, contains, resolve
+from .sequence import MODSEQ_MAX, Ranges, contains, resolve, spans
 from .texts import body_contains, fold, header_contains, header_text
 from .view import View
 
@@ -59,10 +59,18 @@ class KeyReader:
     """Reads search keys for one session's view."""
 
     def __init__(
-        self, scanner: Scanner, view: View, now: float, charset: str = "utf-8", *, numbers: bool = True
+        self,
+        scanner: Scanner,
+        view: View,
+        now: float,
+        charset: str = "utf-8",
+        *,
+        saved: bool = True,
+        pinned: bool = False,
     ) -> None:
-        """`numbers`: whether message numbers and `$` mean something here."""
-        self._with_numbers = numbers
+        """`saved`: whether `$` means something here; `pinned`: message numbers mean what they mean now, for good."""
+        self._with_saved = saved
+        self._pinned = pinned
         self._scanner = scanner
         self._view = view
         self._now = now
@@ -115,14 +123,19 @@ class KeyReader:
     def _numbers(self) -> Key:
         ranges = self._scanner.sequence()
         view = self._view
-        if not self._with_numbers:
-            raise Bad("message numbers are for the selected mailbox")
         if ranges is None:
-            return _uid_key(tuple((uid, uid) for uid in view.saved))
+            return self._saved_result()
         if view.session.uidonly:
             raise Bad("message numbers cannot be used after ENABLE UIDONLY", code=b"UIDREQUIRED")
         numbers = resolve(ranges, view.count)
+        if self._pinned:
+            return _uid_key(spans([uid for low, high in numbers for uid in view.uids[low - 1 : high]]))
         return Key(0, lambda n, m, d: contains(numbers, n), numbers=numbers)
+
+    def _saved_result(self) -> Key:
+        if not self._with_saved:
+            raise Bad("$ is for the selected mailbox")
+        return _uid_key(spans(self._view.saved))
 
     # --- keys with arguments ------------------------------------------------------------------------------------------
 
@@ -140,7 +153,7 @@ class KeyReader:
         ranges = self._scanner.sequence()
         view = self._view
         if ranges is None:
-            return _uid_key(tuple((uid, uid) for uid in view.saved))
+            return self._saved_result()
         return _uid_key(resolve(ranges, view.uids[-1] if view.uids else 0))
 
     def _not(self, word: str) -> Key:
@@ -266,14 +279,14 @@ class KeyReader:
                 raise Bad("all, priv or shared is missing")
             scanner.space()
         least = scanner.number(MODSEQ_MAX)
-        self._view.session.condstore = True
+        self._view.session.enable_condstore()
         return Key(0, lambda n, m, d: m.modseq >= least, uses_modseq=True, fixed=False)
 
     def _email_id(self, word: str) -> Key:
         self._scanner.space()
         wanted = self._scanner.astring().decode("ascii", "replace")
         if word == "THREADID":
-            return Key(0, lambda n, m, d: False)
+            return Key(2, lambda n, m, d: thread_id(d.octets, d.part) == wanted)
         return Key(0, lambda n, m, d: m.email_id == wanted)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from protocols.actor import Actor
@@ -21,8 +22,14 @@ from .scanner import Scanner
 from .states import COMMANDS, State
 from .view import View
 
-KEEP_NUMBERS = frozenset({b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD"})
+BETWEEN = b"between commands"
+"""Stands for a verb while nothing is being executed and messages may not go."""
+
+KEEP_NUMBERS = frozenset({b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD", BETWEEN})
 """Commands during which no message may go (RFC 9051 section 7.5.1, RFC 5256 section 3)."""
+
+REMOVING = frozenset({b"EXPUNGE", b"UID EXPUNGE", b"MOVE", b"UID MOVE", b"REPLACE", b"UID REPLACE"})
+"""Commands whose own expunges are told whatever the client wants to be notified of."""
 
 
 class ImapSession(Session["ImapSession"]):
@@ -52,6 +59,8 @@ class ImapSession(Session["ImapSession"]):
         """What the client said of itself (RFC 2971)."""
         self.notify: Any = None
         """What the client wants to be told of (RFC 5465), see `notify`."""
+        self.message_events: frozenset[str] | None = None
+        """Events of the selected mailbox that NOTIFY left the client to be told of; None: it did not use NOTIFY."""
         limits = self.limits
         self._cutter = CommandCutter(
             CutterLimits(
@@ -98,6 +107,18 @@ class ImapSession(Session["ImapSession"]):
             self._leave_deleted()
         elif self.notify is not None or (view is not None and view.contexts):
             await self.after_updates()
+
+    async def before_reply(self, reply: Reply) -> Reply:
+        """Live searches and NOTIFY's FETCHes belong behind the updates they follow from, before the tagged line."""
+        view = self.view
+        if (self.notify is None and (view is None or not view.contexts)) or not isinstance(reply, bytes):
+            return reply
+        start = reply.rfind(b"\r\n" + self.tag + b" ") + 2
+        if start < 2:
+            start = 0
+        self.send(reply[:start])
+        await self.after_updates()
+        return reply[start:]
 
     def scan(self, pieces: tuple[Any, ...]) -> Scanner:
         """A scanner with this session's settings."""
@@ -170,10 +191,31 @@ class ImapSession(Session["ImapSession"]):
         told = b""
         view = self.view
         if view is not None and view.pending:
-            told = view.updates(expunge=self.verb not in KEEP_NUMBERS)
+            told = self._of_selected(view)
         if self.notify is not None:
             told += self.notify.take()
         return told
+
+    def _of_selected(self, view: View) -> bytes:
+        expunge = self.verb not in KEEP_NUMBERS
+        events = self.message_events
+        if events is None:
+            told = view.updates(expunge=expunge)
+        else:  # RFC 5465 section 3.1: what was not asked for is not told; without MessageNew the view stands still
+            counts = "MESSAGENEW" in events
+            expunge = (expunge and counts) or self.verb in REMOVING
+            told = view.updates(expunge=expunge, new=counts, flags="FLAGCHANGE" in events)
+        if self.qresync and not expunge and view.gone_modseq and (told or self.verb != BETWEEN):
+            # RFC 7162 section 3.2: mod-sequences were told while an expunge of a lower one waits
+            told += b"* OK [HIGHESTMODSEQ %d] An expunge is to be told\r\n" % (view.gone_modseq - 1)
+        return told
+
+    def enable_condstore(self) -> None:
+        """The client knows mod-sequences from now on; the first time it is told HIGHESTMODSEQ (RFC 7162 3.1)."""
+        if not self.condstore:
+            self.condstore = True
+            if self.view is not None:
+                self.send(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % self.view.folder.highest_modseq)
 
     def something_happened(self) -> None:
         """A listener noted a change: wake up if the peer waits for it."""
@@ -189,12 +231,9 @@ class ImapSession(Session["ImapSession"]):
             self._leave_deleted()
         elif self.notify is not None:
             # without a command in progress messages may only go where the client agreed to it (SELECTED)
-            self.verb = b"SEARCH" if self.notify.delayed else b""
-            if self.notify.selected is None:
-                self.send(self.notify.take())
-            else:
-                self.send(self.updates())
-                await self.after_updates()
+            self.verb = BETWEEN if self.notify.delayed else b""
+            self.send(self.updates())
+            await self.after_updates()
 
     async def after_updates(self) -> None:
         """What follows from the responses just gathered: live searches, items of new messages."""
@@ -204,9 +243,17 @@ class ImapSession(Session["ImapSession"]):
         if self.notify is not None:
             await self.notify.fetch_new()
 
+    def caused(self, folder: Any, messages: Sequence[Any]) -> None:
+        """The command at hand put messages into a folder: the client need not be told of them (RFC 5465 section 5)."""
+        view = self.view
+        if view is not None and view.folder is folder and (self.notify is not None or view.contexts):
+            view.own.update([message.uid for message in messages])
+        if self.notify is not None:
+            self.notify.caused(folder, messages)
+
     def no_update(self) -> bytes:
         """A live search is not kept (RFC 5267 section 4.3)."""
-        return b"* OK [NOUPDATE %b] The result will not be updated\r\n" % quote(self.tag)
+        return b"* NO [NOUPDATE %b] The result will not be updated\r\n" % quote(self.tag)
 
     def _leave_deleted(self) -> None:
         """The selected mailbox is gone (RFC 2180 section 3.3): the session ends, for its numbers mean nothing now."""
@@ -252,6 +299,8 @@ class ImapSession(Session["ImapSession"]):
         if self.notify is not None:
             self.notify.close()
             self.notify = None
+        self.message_events = None
+        self.watching = False
         self.user = self.actor.user = ""
         self.mailbox = None
         self.state = State.NOT_AUTHENTICATED
@@ -317,7 +366,7 @@ class ImapSession(Session["ImapSession"]):
             return b"* %d UIDFETCH (FLAGS %s)\r\n" % (message.uid, flags)
         if self.condstore:
             return b"* %d FETCH (UID %d FLAGS %s MODSEQ (%d))\r\n" % (number, message.uid, flags, message.modseq)
-        if self.rev2 or self.verb.startswith(b"UID "):
+        if self.rev2 or self.notify is not None or self.verb.startswith(b"UID "):
             return b"* %d FETCH (UID %d FLAGS %s)\r\n" % (number, message.uid, flags)
         return b"* %d FETCH (FLAGS %s)\r\n" % (number, flags)
 

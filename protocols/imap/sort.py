@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from protocols.ports import NoSuchMessage
 from protocols.reply import Reply
 
+from .context import check_tag
 from .errors import Bad
 from .messages import require_uid, selected
 from .records import SortRecord, sort_records
 from .scanner import Scanner
-from .search import Found, Options, extended_result, plain_result, read_options, read_program, run
+from .search import Found, Options, extended_result, plain_result, read_options, read_program, run, to_save
 from .states import COMMANDS, SELECTED
 
 if TYPE_CHECKING:
@@ -116,18 +117,20 @@ async def sort(session: ImapSession, sorting: Sorting) -> Reply:
     view = selected(session)
     by_uid = require_uid(session)
     options = sorting.options
+    if options.update:
+        check_tag(session, view)
     program = read_program(session, sorting.scanner, sorting.charset)
     found = await sorted_by(session, await run(session, view, program), sorting.criteria)
     if options.save:
-        view.saved = sorted(message.uid for _, message in found)
+        view.saved = to_save(found, options)
     if not options.extended:
         session.send(plain_result(b"SORT", found, by_uid=by_uid, with_modseq=program.uses_modseq))
     else:
-        if options.update:
-            session.send(session.no_update())
-        if options.wanted or options.partial is not None:
+        if options.wanted or options.update or options.partial is not None:
             modseq = program.uses_modseq
             session.send(extended_result(session.tag, found, options, by_uid=by_uid, with_modseq=modseq, ordered=True))
+        if options.update:
+            session.send(session.no_update())
     return session.ok(session.verb + b" completed")
 
 

@@ -33,12 +33,17 @@ class View:
         """Keywords that the peer was told of in FLAGS."""
         self.saved: list[int] = []
         """UIDs of the saved search result, `$` (RFC 5182)."""
-        self.deferred_flags: set[int] = set()
         self.gone_folder = False
+        self.gone_modseq = 0
+        """Mod-sequence of the first expunge that the peer was not told of; 0: of all."""
+        self.own: set[int] = set()
+        """UIDs of messages that this session itself put here and was not yet told of."""
         self.contexts: dict[bytes, Any] = {}
         """Live searches by tag (CONTEXT=SEARCH), see `context`."""
         self.dirty: dict[int, Any] = {}
         """Messages for which the live searches have to be decided anew, by UID."""
+        self.fresh: set[int] = set()
+        """Those among them that another session has just put here."""
         self._new: list[Any] = []
         self._changed: dict[int, Any] = {}
         self._gone: list[int] = []
@@ -61,6 +66,7 @@ class View:
     def expunged(self, messages: Sequence[Any]) -> None:
         """Messages are gone."""
         self._gone.extend([message.uid for message in messages])
+        self.gone_modseq = self.gone_modseq or self.folder.highest_modseq
         self.session.something_happened()
 
     def folder_gone(self, folder: Any) -> None:
@@ -168,13 +174,16 @@ class View:
         """Whether there may be something to tell."""
         return bool(self._new or self._changed or self._gone or self.gone_folder)
 
-    def updates(self, *, expunge: bool) -> bytes:
-        """Apply what happened and return the responses that say so; `expunge`: whether messages may go now."""
+    def updates(self, *, expunge: bool, new: bool = True, flags: bool = True) -> bytes:
+        """Apply what happened and return the responses that say so.
+
+        `expunge`: whether messages may go now; `new` and `flags`: whether the peer wants to hear of those (RFC 5465).
+        """
         out: list[bytes] = []
         if expunge and self._gone:
             out.append(self._apply_expunges())
-        changed = self._apply_changes() if self._changed else b""
-        if self._new:
+        changed = self._apply_changes() if self._changed and flags else b""
+        if self._new and new:
             out.append(self._apply_new())
         if changed:
             out.append(changed)
@@ -182,6 +191,7 @@ class View:
 
     def _apply_expunges(self) -> bytes:
         gone, self._gone = sorted(set(self._gone)), []
+        self.gone_modseq = 0
         uids = self.uids
         numbers = []
         known = []
@@ -229,9 +239,12 @@ class View:
         if not self.session.rev2:
             self.announced_recent = len(self.recent)
             out += b"* %d RECENT\r\n" % self.announced_recent
+        others = [message for message in there if message.uid not in self.own] if self.own else there
+        self.own.clear()
         if self.contexts:
             self.dirty.update({message.uid: message for message in there})
-        self.session.announced(there)
+            self.fresh.update([message.uid for message in others])
+        self.session.announced(others)
         return out
 
     def claim_recent(self, messages: Sequence[Any]) -> None:

@@ -547,6 +547,27 @@ async def test_a_failed_deletion_leaves_the_folder_as_it_was(bench):
     assert len(folder.messages) == 1
 
 
+async def test_moving_within_a_mailbox_is_no_matter_of_its_quota(bench):
+    alice = await bench.store.create_mailbox("alice")
+    folder = await bench.store.create_folder(alice, "Kept")
+    message = await bench.put(alice.inbox)
+    bench.store.settings = replace(bench.store.settings, mailbox_bytes_max=message.size)
+    with pytest.raises(OverQuota):
+        await bench.store.copy([message], folder)
+    await bench.store.move([message], folder)
+    assert ([m.uid for m in folder.messages], alice.inbox.messages, alice.size) == ([1], [], message.size)
+
+
+async def test_the_mod_sequence_can_be_raised_by_itself(bench):
+    alice = await bench.store.create_mailbox("alice")
+    message = await bench.put(alice.inbox)
+    listener = Listener()
+    alice.inbox.listen(listener)
+    before = alice.inbox.highest_modseq
+    await bench.store.advance_modseq(alice.inbox)
+    assert (alice.inbox.highest_modseq, message.modseq, listener.seen) == (before + 1, before, [])
+
+
 # --- flags ------------------------------------------------------------------------------------------------------------
 
 
