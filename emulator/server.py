@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import errno
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from .converter import Converter
 from .directory import Directory
 from .durable import open_store
 from .events import Bus, ServiceFailed
+from .implicit_tls import implicit_tls
 from .logons import Logons
 from .mts import MessageTransferStub
 from .news import InternetNews
@@ -41,7 +42,8 @@ from .smtp import load_handler, smtp_connection, smtp_session
 from .spool import DiskSpool, MemorySpool, Spool
 from .store import Store
 from .thread_pool import ThreadPool
-from .transport import Connection, FrontEnd
+from .transcripts import TranscriptFiles, open_transcripts
+from .transport import Connection, FrontEnd, Tap
 
 SECTION_PURPOSES = {
     "imail": "state of the IMAIL conversion",
@@ -89,6 +91,7 @@ class Server:
         }
         """Threads for kinds of work; bounded in builds that have such a defect."""
         self.tls_context: ssl.SSLContext | None = None
+        self.transcripts: TranscriptFiles | None = None
         self._handler = load_handler(settings.handler) if settings.handler else None
         self._given_store = store
 
@@ -107,6 +110,7 @@ class Server:
 
     async def _assemble(self) -> None:
         settings = self.settings
+        self.transcripts = open_transcripts(settings)
         self.spool: Spool = MemorySpool()
         if settings.data is not None:  # after the store, whose lock keeps a second process out
             disk = DiskSpool(settings.data)
@@ -188,6 +192,7 @@ class Server:
                 tls_context=self.tls_context,
                 admit=self._admit,
                 dismiss=self._dismiss,
+                tap=self._tap if self.transcripts is not None else None,
             )
             self.front_ends[name] = front_end
             if port is not None:
@@ -237,6 +242,7 @@ class Server:
                 connection_class=smtp_connection(self._handler),
                 admit=self._admit,
                 dismiss=self._dismiss,
+                tap=self._tap if self.transcripts is not None else None,
             )
         return self.mail_front_ends[name]
 
@@ -296,6 +302,9 @@ class Server:
         spool: Spool | None = getattr(self, "spool", None)
         if spool is not None:
             spool.close()
+        if self.transcripts is not None:
+            transcripts, self.transcripts = self.transcripts, None
+            await asyncio.to_thread(transcripts.close)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -316,15 +325,18 @@ class Server:
     ) -> None:
         host = self.settings.host
         made: Callable[[], asyncio.BaseProtocol] = factory
-        if self.settings.proxy_protocol and not tls:
+        if tls:
+            assert self.tls_context is not None
+            before = partial(self._before_handshake, name.removesuffix("s"))
+            seconds_max = self.settings.tls_handshake_seconds_max
+            made = implicit_tls(factory, self.tls_context, seconds_max, self.scheduler.spawn, before)
+        elif self.settings.proxy_protocol:
             made = proxied(factory)
         if name in self.addresses:  # continue after a pause, or a second start: the port that clients know
             port = self.addresses[name][1]
         loop = asyncio.get_running_loop()
         try:
-            listener = await loop.create_server(
-                made, host, port, ssl=self.tls_context if tls else None, backlog=LISTEN_BACKLOG
-            )
+            listener = await loop.create_server(made, host, port, backlog=LISTEN_BACKLOG)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 text = f"port {port} is in use: choose another with --{name}-port, or 0 for any free one"
@@ -336,6 +348,10 @@ class Server:
         self._listeners[service].append(listener)
         address = listener.sockets[0].getsockname()
         self.addresses[name] = (address[0], address[1])
+
+    def _before_handshake(self, protocol: str, peer: str) -> Awaitable[None] | None:
+        monitor = self.services.monitor
+        return monitor.before_handshake(protocol, peer) if monitor is not None else None
 
     async def _listen_unix(self, service: str, factory: Callable[[], asyncio.BaseProtocol], path: Path) -> None:
         try:
@@ -357,6 +373,10 @@ class Server:
     def _admit(self, connection: Connection) -> str | None:
         """Why a connection is refused, or None."""
         return self.admission.arrived(connection.peer_address)
+
+    def _tap(self, connection: Connection, session: Session[Any]) -> Tap:
+        assert self.transcripts is not None
+        return self.transcripts.begin(session.protocol, str(session.actor), connection.peer, connection.tls)
 
     def _dismiss(self, connection: Connection) -> None:
         failures = connection.session.login_failures if connection.session is not None else 0

@@ -5,6 +5,7 @@ The HTTP API, the pytest plugin, MQTT and the command line work through it. A se
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ class Workbench:
         transcript = self.transcripts.begin(session.protocol, session.actor, session.connection.peer)
         transcript.on_sent = self._sent
         transcript.on_closed = self._closed
-        session.connection.tap = transcript
+        session.connection.watch(transcript)
         self._sessions[transcript.number] = session
         self.archive.session_began(session.actor)
         self.faults.session_opened(session)
@@ -118,6 +119,10 @@ class Workbench:
         self._sessions.pop(transcript.number, None)
         self.archive.session_ended(transcript.actor)
         self.faults.session_closed(transcript.actor)
+
+    def before_handshake(self, protocol: str, peer: str) -> Awaitable[None] | None:
+        """Let a fault stall the handshake."""
+        return self.faults.stalled_handshake(protocol) if len(self.faults) else None
 
     async def around(self, session: Any, command: str, arguments: Any, run: Run) -> Reply:
         """Let the faults strike that match."""

@@ -523,7 +523,11 @@ class Monitor(Protocol):
     """Watches sessions and may interfere with them: transcripts and fault scripts. Nobody, unless somebody asked."""
 
     def session_opened(self, session: Any) -> None:
-        """The peer is connected, nothing was said yet: the place to set `session.connection.tap`."""
+        """The peer is connected, nothing was said yet: the place for `session.connection.watch(tap)`."""
+        ...
+
+    def before_handshake(self, protocol: str, peer: str) -> Awaitable[None] | None:
+        """A peer is connected to a port with TLS from the first octet. What is returned is awaited instead of TLS."""
         ...
 
     async def around(

@@ -14,7 +14,7 @@ from emulator.scheduling import Waiter
 from protocols.actor import Actor, current_actor
 from protocols.ports import PortError, Unavailable
 
-from .model import PROTOCOLS, STAGE_COMMAND, STAGE_REPLY, STAGE_STORE, Fault, FaultError
+from .model import CONNECT, PROTOCOLS, STAGE_COMMAND, STAGE_REPLY, STAGE_STORE, Fault, FaultError
 
 if TYPE_CHECKING:
     from emulator.server import Server
@@ -229,6 +229,8 @@ class Faults:
             fault = active.fault
             if fault.stage == STAGE_STORE or not self._concerns(fault, session, command):
                 continue
+            if fault.verb == "stall-tls" and command == CONNECT and session.connection.tls:
+                continue  # this occasion was before the handshake
             if fault.arguments != "*":
                 text = as_text(arguments) if text is None else text
                 if not fnmatchcase(text.upper(), fault.arguments.upper()):
@@ -236,6 +238,21 @@ class Faults:
             if self._occasion(active, session, command):
                 found.append(active)
         return found
+
+    def stalled_handshake(self, protocol: str) -> Awaitable[None] | None:
+        """What to wait for instead of the handshake on a port with TLS from the first octet; None: it may begin."""
+        for active in tuple(self._active.values()):
+            fault = active.fault
+            if fault.verb != "stall-tls" or not fnmatchcase(CONNECT, fault.command.upper()):
+                continue
+            number = self._session_numbers[protocol] + 1  # the one that this connection is going to have
+            right = fnmatchcase(protocol, fault.protocol) and fnmatchcase("", fault.user)
+            if right and fault.session in (0, number):
+                actor = Actor(protocol, number=number, doing="TLS handshake")
+                if active.occasion(actor, number, protocol, CONNECT):
+                    self._session_numbers[protocol] = number
+                    return active.hold()
+        return None
 
     def _concerns(self, fault: Fault, session: Any, command: str) -> bool:
         protocol = session.protocol if session.protocol in PROTOCOLS else "smtp"  # LMTP is SMTP's sister
