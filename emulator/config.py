@@ -99,6 +99,12 @@ class Settings:
     """Folders of .eml files put into mailboxes at start."""
     data: Path | None = None
     """Where the durable store and the spool live; None: memory, nothing survives."""
+    transcripts: Path | None = None
+    """Folder into which every session is written as a file of its dialogue, secrets masked; None: nowhere."""
+    transcript_bytes_max: int = 1 << 20
+    """Of one session; what is left out is said in the file."""
+    transcripts_max: int = 10_000
+    """Files in the folder; the oldest are removed."""
     strict_users: bool = False
     """Whether only configured accounts exist: no mailbox is made on delivery or at login."""
     domains: tuple[str, ...] = ()

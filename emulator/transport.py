@@ -36,6 +36,26 @@ class Tap(Protocol):
     def closed(self) -> None: ...
 
 
+class _Tee:
+    """Two taps on one connection."""
+
+    def __init__(self, first: Tap, second: Tap) -> None:
+        self._first = first
+        self._second = second
+
+    def received(self, octets: bytes) -> None:
+        self._first.received(octets)
+        self._second.received(octets)
+
+    def sent(self, octets: bytes) -> None:
+        self._first.sent(octets)
+        self._second.sent(octets)
+
+    def closed(self) -> None:
+        self._first.closed()
+        self._second.closed()
+
+
 class Filter(Protocol):
     """Stands between a session and its peer on the way out: for fault scripts."""
 
@@ -113,6 +133,10 @@ class Connection(asyncio.Protocol):
         self._timer_at = 0.0
         self._inflate: _Inflate | None = None
         self._starting_tls = False
+
+    def watch(self, tap: Tap) -> None:
+        """Let one more tap see what is said."""
+        self.tap = tap if self.tap is None else _Tee(self.tap, tap)
 
     # --- called by asyncio --------------------------------------------------------------------------------------------
 
@@ -389,7 +413,9 @@ class FrontEnd:
         connection_class: Callable[..., Connection] = Connection,
         admit: Callable[[Connection], str | None] = lambda connection: None,
         dismiss: Callable[[Connection], None] = lambda connection: None,
+        tap: Callable[[Connection, Session[Any]], Tap] | None = None,
     ) -> None:
+        """`tap`: makes a transcript of each session."""
         self._settings = settings
         self._clock = clock
         self._scheduler = scheduler
@@ -398,6 +424,7 @@ class FrontEnd:
         self._connection_class = connection_class
         self._admit = admit
         self._dismiss = dismiss
+        self._tap = tap
         self.connections: set[Connection] = set()
         self.closing = False
 
@@ -410,6 +437,8 @@ class FrontEnd:
     def _made(self, connection: Connection) -> None:
         self.connections.add(connection)
         session = self._session_class(connection)
+        if self._tap is not None:
+            connection.watch(self._tap(connection, session))
         refusal = self._admit(connection) or ("the service is stopping" if self.closing else None)
         if refusal is not None:
             connection.write([piece for piece in _pieces(session.farewell(refusal)) if piece])

@@ -75,6 +75,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--group", action="append", default=[], metavar="NAME", help="a newsgroup; may be repeated")
     add("--load", action="append", default=[], type=Path, metavar="DIR", help="put the .eml files of a folder in")
     add("--data", type=Path, metavar="DIR", help="keep everything in this folder (without it: in memory)")
+    add("--transcripts", type=Path, metavar="DIR", help="write each session into a file here, secrets masked")
     add("--strict-users", action="store_true", help="only --user accounts exist; mail for others is refused")
     add("--tls-certificate", type=Path, metavar="FILE", help="certificate chain, PEM (without it: made at start)")
     add("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
@@ -138,6 +139,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         groups=tuple(arguments.group),
         load=tuple(arguments.load),
         data=arguments.data,
+        transcripts=arguments.transcripts,
         strict_users=arguments.strict_users,
         tls=not arguments.no_tls,
         tls_certificate=arguments.tls_certificate,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from protocols.actor import Actor
+from protocols.masking import Masker
 
 SESSIONS_MAX = 1000
 """Sessions remembered, the oldest are forgotten first."""
@@ -16,10 +16,6 @@ PIECE_OCTETS_MAX = 4096
 """Of one piece of dialogue, the beginning is kept."""
 SESSION_OCTETS_MAX = 256 * 1024
 """Of one session, the end is kept."""
-_SECRETS = re.compile(
-    rb"(?im)^((?:\S+ )?(?:PASS|AUTHINFO PASS|LOGIN \S+|AUTH(?:ENTICATE)? (?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER)) +)"
-    rb"\S[^\r\n]*"
-)
 
 
 class Transcript:
@@ -81,13 +77,15 @@ class Transcript:
 
     def lines(self, *, secrets: bool = False) -> list[str]:
         """`C: …` and `S: …` lines for people; passwords are shown as `***` unless `secrets`."""
+        masker = Masker("" if secrets else self.protocol)
         found: list[str] = []
         for _, side, octets, left_out in self.pieces:
-            shown = octets if secrets or side == "S" else _SECRETS.sub(rb"\1***", octets)
-            text = shown.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
-            found.extend(f"{side}: {line}" for line in text.removesuffix("\n").split("\n"))
+            lines = masker.lines(side, octets) + (masker.rest(side) if left_out else [])
+            found.extend(f"{side}: {line.decode('utf-8', 'backslashreplace')}" for line in lines)
             if left_out:
                 found.append(f"{side}: … {left_out} octets more")
+        for side in "CS":
+            found.extend(f"{side}: {line.decode('utf-8', 'backslashreplace')}" for line in masker.rest(side))
         return found
 
     def dialogue(self) -> list[tuple[str, bytes]]:
