@@ -125,7 +125,12 @@ class PropertyBag:
 
     def items(self) -> list[tuple[Key, Value]]:
         """All properties with their values, in order; lazy ones are computed."""
-        return [(key, value) for key in list(self._all()) if (value := self.get(key)) is not None]
+        found: list[tuple[Key, Value]] = []
+        for key, value in list(self._all().items()):
+            computed = self.get(key) if value.__class__ is Lazy else value
+            if computed is not None:
+                found.append((key, computed))
+        return found
 
     def as_dict(self) -> dict[Key, Value]:
         """A copy with all values computed."""
@@ -178,6 +183,11 @@ class Attachment(PropertyBag):
         self._embedded: PropertyMessage | None = None
         self.source: Part | None = None
         """The part of the original octets it was made from."""
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it holds an embedded message, without looking into it."""
+        return self._embed is not None or self._embedded is not None
 
     @property
     def embedded(self) -> PropertyMessage | None:

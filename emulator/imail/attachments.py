@@ -87,7 +87,7 @@ def name_properties(values: Values, name: str) -> None:
 
 
 def make_attachment(leaf: Leaf, number: int, embed: Callable[[bytes], PropertyMessage] | None) -> Attachment:
-    """The row for a part. `embed` converts an embedded message; None: that would be too deep, it stays octets."""
+    """The row for a part. `embed` converts an embedded message; None: that would be over a limit, it stays octets."""
     part = leaf.part
     is_message = embed is not None and part.type == "message" and part.subtype in {"rfc822", "global"}
     attachment = Attachment(

@@ -23,7 +23,7 @@ from protocols.mime.words import decode_words
 from .codepages import ISO_8859_1, US_ASCII, UTF_8, WINDOWS_1252, code_page, codec_of, has_code_page
 from .enriched import html_from_enriched
 from .layout import Layout
-from .rtf_compression import compress_rtf
+from .rtf_compression import store_rtf
 
 Values = dict[Key, Value]
 
@@ -167,7 +167,7 @@ def _other_bodies(layout: Layout, values: Values) -> None:
         values[PR_NATIVE_BODY_INFO] = NATIVE_HTML
     rtf = layout.body("rtf")
     if rtf:
-        values[PR_RTF_COMPRESSED] = compress_rtf(decoded_body(rtf[0]))
+        values[PR_RTF_COMPRESSED] = store_rtf(decoded_body(rtf[0]))
         values[PR_RTF_IN_SYNC] = False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from protocols.mime.charsets import codec_name, decode_text
+from protocols.mime.charsets import NAME_CHARACTERS_MAX, codec_name, decode_text
 
 UTF_8 = 65001
 US_ASCII = 20127
@@ -99,9 +99,13 @@ _CODE_PAGES |= {
 }
 
 
-@lru_cache(maxsize=512)
 def code_page(charset: str) -> int:
     """Code page of a MIME charset; UTF-8's where there is none (its octets are then converted)."""
+    return _code_page(charset) if len(charset) <= NAME_CHARACTERS_MAX else UTF_8
+
+
+@lru_cache(maxsize=512)
+def _code_page(charset: str) -> int:
     name = charset.strip().strip("\"'").lower()
     page = _CODE_PAGES.get(name)
     if page is not None:

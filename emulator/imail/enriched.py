@@ -6,7 +6,7 @@ import html
 import re
 from typing import Final
 
-_TOKEN: Final = re.compile(r"<<|<(/?)([A-Za-z0-9\-]{1,60})>|(?:\r?\n)+|<|[^<\r\n]+|\r")
+_TOKEN: Final = re.compile(r"<(/?)([A-Za-z0-9\-]{1,60})>|(?:\r?\n)+|(?:[^<\r\n]++|<<|<(?!/?[A-Za-z0-9\-]{1,60}>))++|\r")
 _TAGS: Final = {
     "bold": "b",
     "italic": "i",
@@ -59,6 +59,6 @@ def html_from_enriched(text: str, *, richtext: bool = False) -> str:
             breaks = count if nofill else 0 if richtext else count - 1
             out.append("<br>\r\n" * breaks or "\r\n")
         else:
-            out.append(html.escape("<" if lexeme == "<<" else lexeme, quote=False))
+            out.append(html.escape(lexeme.replace("<<", "<"), quote=False))
     out += [f"</{tag}>" for tag in reversed(open_tags)]
     return "".join(out)

@@ -71,6 +71,8 @@ from .addresses import flat_entry_list, mailboxes, one_off_entry_id, recipient
 Values = dict[Key, Value]
 
 _PREFIX = re.compile(r"([^\W\d_]{1,3}): (?=.)", re.DOTALL)
+RECIPIENTS_MAX = 32_766
+"""Rows of the recipients table (KB Q272672 has this number)."""
 IMPORTANCE = {"low": 0, "non-urgent": 0, "normal": 1, "high": 2, "urgent": 2}
 PRIORITY = {"non-urgent": -1, "normal": 0, "urgent": 1}
 SENSITIVITY = {"normal": 0, "personal": 1, "private": 2, "company-confidential": 3}

@@ -359,8 +359,8 @@ def _kept_fields(
         return [], set()
     octets = old_text.encode("utf-8", "surrogateescape")
     headers = HeaderBlock(octets, 0, len(octets))
-    old = PropertyBag(envelope.header_properties(headers, None, 100_000))
-    old_rows = envelope.recipients(headers, 100_000)
+    old = PropertyBag(envelope.header_properties(headers, None, envelope.RECIPIENTS_MAX))
+    old_rows = envelope.recipients(headers, envelope.RECIPIENTS_MAX)
     current = message.properties
     structural = {name.lower(): value for name, value in content}
     structural.setdefault(b"content-transfer-encoding", b"7bit")

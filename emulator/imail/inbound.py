@@ -33,12 +33,12 @@ class ConversionLimits:
     """What conversion looks into. What lies beyond stays in the octets, and in the attachment around it."""
 
     mime: MimeLimits = field(default_factory=MimeLimits)
-    recipients_max: int = 32_766
-    """Rows of the recipients table (KB Q272672 has this number)."""
+    recipients_max: int = envelope.RECIPIENTS_MAX
+    """Rows of the recipients table."""
     embedded_depth_max: int = 50
     """Messages inside messages that become property messages of their own."""
-    decoded_octets_max: int = 1 << 30
-    """What one attachment may grow to when it is decompressed or run-length decoded."""
+    embedded_messages_max: int = 1000
+    """Messages beside one another that do; those behind them are attachments whose data is the message."""
 
 
 DEFAULT_LIMITS: Final = ConversionLimits()
@@ -115,8 +115,12 @@ class _Source:
             return [opaque.opaque_attachment(self.layout.opaque)]
         if self._files is not None:
             return encoded_files.file_attachments(self._files)
-        embed = self.embed if self.depth + 1 < self.limits.embedded_depth_max else None
-        rows = [make_attachment(leaf, number, embed) for number, leaf in enumerate(self.layout.attachments)]
+        left = self.limits.embedded_messages_max if self.depth + 1 < self.limits.embedded_depth_max else 0
+        rows: list[Attachment] = []
+        for leaf in self.layout.attachments:
+            row = make_attachment(leaf, len(rows), self.embed if left > 0 else None)
+            left -= row.embeds
+            rows.append(row)
         return rows if self._tnef is None else tnef_mail.renumber(rows + self._tnef.attachments)
 
     def embed(self, octets: bytes) -> PropertyMessage:

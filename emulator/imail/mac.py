@@ -16,6 +16,7 @@ MACBINARY_OID: Final = bytes((0x2A, 0x86, 0x48, 0x86, 0xF7, 0x14, 0x03, 0x0B, 0x
 _APPLESINGLE: Final = 0x00051600
 _APPLEDOUBLE: Final = 0x00051607
 _ENTRY_DATA, _ENTRY_RESOURCE, _ENTRY_NAME, _ENTRY_FINDER = 1, 2, 3, 9
+_WANTED: Final = frozenset({_ENTRY_DATA, _ENTRY_RESOURCE, _ENTRY_NAME, _ENTRY_FINDER})
 _HEADER: Final = struct.Struct(">II16xH")
 _ENTRY: Final = struct.Struct(">III")
 _HQX: Final = b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr"
@@ -51,7 +52,7 @@ def read_apple(octets: bytes) -> MacFile | None:
         if at + _ENTRY.size > len(octets):
             break
         kind, offset, size = _ENTRY.unpack_from(octets, at)
-        if offset + size <= len(octets) and kind not in entries:
+        if kind in _WANTED and offset + size <= len(octets) and kind not in entries:
             entries[kind] = octets[offset : offset + size]
     finder = entries.get(_ENTRY_FINDER, b"")
     return MacFile(
@@ -76,10 +77,11 @@ def write_appledouble(file: MacFile) -> bytes:
     return b"".join(head + [body for _, body in parts])
 
 
-def read_binhex(octets: bytes, decoded_octets_max: int = 1 << 30) -> MacFile | None:
+def read_binhex(octets: bytes, decoded_octets_max: int = 1 << 25) -> MacFile | None:
     """A BinHex 4.0 file, or None where there is none. Never raises, always ends (KB Q170060 tells of one that did not).
 
-    Checksums are not insisted on; forks that are cut short are given as far as they go.
+    Checksums are not insisted on; forks that are cut short are given as far as they go. One that grows to more than
+    four times its size and `decoded_octets_max` is none: its runs are a trap.
     """
     start = _HQX_START.search(octets)
     if start is None:
@@ -88,7 +90,7 @@ def read_binhex(octets: bytes, decoded_octets_max: int = 1 << 30) -> MacFile | N
     text = octets[start.end() : end if end >= 0 else len(octets)].translate(None, _NOT_HQX)
     text = text[: len(text) - (len(text) % 4 == 1)].translate(_HQX_TO_BASE64)
     packed = binascii.a2b_base64(text + b"=" * (-len(text) % 4))
-    plain = _expand(packed, decoded_octets_max)
+    plain = _expand(packed, max(decoded_octets_max, 4 * len(packed)))
     if not plain or plain[0] > 63 or len(plain) < plain[0] + 2 + _BINHEX_HEAD.size:
         return None
     size = plain[0]
@@ -101,7 +103,10 @@ def read_binhex(octets: bytes, decoded_octets_max: int = 1 << 30) -> MacFile | N
 
 
 def _expand(packed: bytes, decoded_octets_max: int) -> bytes:
-    """Run-length decoding: 0x90 and a count repeat the octet before, a count of zero means 0x90 itself."""
+    """Run-length decoding: 0x90 and a count repeat the octet before, a count of zero means 0x90 itself.
+
+    Nothing where it grows beyond the limit.
+    """
     out = bytearray()
     position = 0
     for match in _RUN.finditer(packed):
@@ -113,7 +118,7 @@ def _expand(packed: bytes, decoded_octets_max: int) -> bytes:
             out += out[-1:] * (count - 1)
         position = match.end()
         if len(out) > decoded_octets_max:
-            return bytes(out[:decoded_octets_max])
+            return b""
     out += packed[position:]
     return bytes(out)
 

@@ -36,7 +36,7 @@ Values = dict[Key, Value]
 
 MAPI_ORIG: Final = 0
 """Type of the rows that say what became of a recipient: they are nobody's To or Cc."""
-RECIPIENTS_MAX: Final = 10_000
+RECIPIENTS_MAX: Final = 5000
 
 CLASSES: Final = {
     "failed": "REPORT.IPM.Note.NDR",
@@ -141,9 +141,8 @@ def _delivery(blocks: list[HeaderBlock], values: Values) -> None:
     moment = None if arrival is None else parse_date(arrival)
     if moment is not None:
         values[PR_ORIGINAL_DELIVERY_TIME] = filetime(moment)
-    reports = [rows for block in blocks if (rows := _row(block, 0)) is not None]
-    if reports:
-        row = reports[0]
+    row = next((found for block in blocks if (found := _row(block, 0)) is not None), None)
+    if row is not None:
         for key in (PR_NDR_REASON_CODE, PR_NDR_DIAG_CODE, PR_NDR_STATUS_CODE, PR_SUPPLEMENTARY_INFO, PR_REMOTE_MTA):
             if key in row:
                 values[key] = row[key]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from .codepages import codec_of
 
 _TOKEN: Final = re.compile(
-    rb"\\([a-zA-Z]{1,32})(-?[0-9]{1,10})? ?|\\'([0-9a-fA-F]{2})|\\((?s:.))|([{}])|[\r\n]+|([^\\{}\r\n]+)"
+    rb"\\([a-zA-Z]{1,32})(?:(-?[0-9]{1,10}))? ?|((?:\\'[0-9a-fA-F]{2})++)|\\((?s:.))|(\{++|\}++)|[\r\n]+"
+    rb"|([^\\{}\r\n]+)"
 )
+_WORD, _NUMBER, _HEX, _SYMBOL, _BRACES, _PLAIN = range(1, 7)
 _CHARSETS: Final = {
     0: 1252, 1: 0, 2: 42, 77: 10000, 128: 932, 129: 949, 130: 1361, 134: 936, 136: 950, 161: 1253, 162: 1254,
     163: 1258, 177: 1255, 178: 1256, 186: 1257, 204: 1251, 222: 874, 238: 1250, 254: 437, 255: 850,
@@ -34,6 +37,15 @@ _HIDDEN: Final = frozenset(
     b"pntext pntxta pntxtb themedata colorschememapping latentstyles datastore listtable listoverridetable rsidtbl "
     b"generator xmlnstbl mmathPr fldinst bkmkstart bkmkend filetbl revtbl".split()
 )
+OCTETS_PER_TOKEN_MIN: Final = 5
+"""On average; what is denser than this is no document, and is read as far as the allowance goes."""
+_MEANT: Final = (
+    frozenset(b"htmltag mhtmltag htmlrtf u uc ansicpg deff fonttbl f fcharset plain bin cell".split())
+    | _BREAKS
+    | frozenset(_CHARACTERS)
+    | _HIDDEN
+)
+"""Words that are not passed over (any is meant behind \\*)."""
 DEPTH_MAX: Final = 1000
 """Groups inside one another; deeper ones are read in the state of this depth."""
 
@@ -48,11 +60,10 @@ class _State:
     """Between \\htmlrtf and \\htmlrtf0."""
     skip: int = 1
     """Characters that stand for one \\u (\\uc)."""
-    page: int = 0
     font: int = -1
 
     def copy(self) -> _State:
-        return _State(self.hidden, self.tag, self.suppressed, self.skip, self.page, self.font)
+        return _State(self.hidden, self.tag, self.suppressed, self.skip, self.font)
 
 
 class _Reader:
@@ -63,7 +74,6 @@ class _Reader:
         self._html = html
         self._out: list[str] = []
         self._pending = bytearray()
-        self._page = 1252
         self._default_page = 1252
         self._default_font = -1
         self._fonts: dict[int, int] = {}
@@ -74,37 +84,52 @@ class _Reader:
         self._stack: list[_State] = []
         self._high = 0
         self._star = False
+        self._too_deep = 0
+        self._shared = False
+        """Whether the state is that of groups around this one too, and has to be copied before it is changed."""
 
     def read(self) -> str:
-        too_deep = 0
-        for match in _TOKEN.finditer(self._rtf):
-            brace = match[5]
-            if brace is not None:
-                self._flush()
-                self._star = False
-                self._skip_octets = 0
-                if brace == b"{":
-                    if len(self._stack) < DEPTH_MAX:
-                        self._stack.append(self._state)
-                        self._state = self._state.copy()
-                    else:
-                        too_deep += 1
-                elif too_deep:
-                    too_deep -= 1
-                elif self._stack:
-                    self._state = self._stack.pop()
-                    if len(self._stack) < self._in_fonts:
-                        self._in_fonts = 0
-            elif match[1] is not None:
-                self._word(match[1], match[2])
-            elif match[3] is not None:
-                self._octets(bytes.fromhex(match[3].decode("ascii")), page=True)
-            elif match[4] is not None:
-                self._symbol(match[4])
-            elif match[6] is not None:
+        allowance = 10_000 + len(self._rtf) // OCTETS_PER_TOKEN_MIN
+        for match in islice(_TOKEN.finditer(self._rtf), allowance):
+            kind = match.lastindex
+            if kind is None:  # a line end
+                continue
+            if kind <= _NUMBER:
+                if (word := match[1]) in _MEANT or self._star:
+                    self._word(word, match[2])
+            elif kind == _PLAIN:
                 self._octets(match[6])
+            elif kind == _HEX:
+                self._octets(bytes.fromhex(match[3].translate(None, b"\\'").decode("ascii")))
+            elif kind == _BRACES:
+                self._braces(match[5])
+            else:
+                self._symbol(match[4])
         self._flush()
         return "".join(self._out).rstrip("\0")
+
+    def _braces(self, braces: bytes) -> None:
+        """A run of opening, or of closing, braces."""
+        if self._pending:
+            self._flush()
+        self._star = False
+        self._skip_octets = 0
+        count = len(braces)
+        if braces[0] == 0x7B:
+            room = min(count, DEPTH_MAX - len(self._stack))
+            self._too_deep += count - room
+            self._stack += [self._state] * room
+            self._shared = True
+            return
+        above = min(count, self._too_deep)
+        self._too_deep -= above
+        left = max(len(self._stack) - (count - above), 0)
+        if left < len(self._stack):
+            self._state = self._stack[left]
+            self._shared = True
+            del self._stack[left:]
+        if len(self._stack) < self._in_fonts:
+            self._in_fonts = 0
 
     def _shown(self) -> bool:
         state = self._state
@@ -112,7 +137,7 @@ class _Reader:
             return False
         return state.tag or not state.suppressed
 
-    def _octets(self, octets: bytes, *, page: bool = False) -> None:
+    def _octets(self, octets: bytes) -> None:
         if self._skip_octets:
             used = min(self._skip_octets, len(octets))
             self._skip_octets -= used
@@ -133,7 +158,8 @@ class _Reader:
 
     def _text(self, text: str) -> None:
         if self._shown():
-            self._flush()
+            if self._pending:
+                self._flush()
             self._out.append(text)
 
     def _symbol(self, symbol: bytes) -> None:
@@ -148,6 +174,9 @@ class _Reader:
             self._text("\r\n")
 
     def _word(self, word: bytes, parameter: bytes | None) -> None:
+        if self._shared:
+            self._state = self._state.copy()
+            self._shared = False
         state = self._state
         number = int(parameter) if parameter else None
         star, self._star = self._star, False

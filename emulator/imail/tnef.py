@@ -52,6 +52,7 @@ from emulator.property_tags import (
 
 from . import tnef_stream as ts
 from .codepages import codec_of
+from .envelope import RECIPIENTS_MAX
 
 Values = dict[Key, Value]
 
@@ -136,7 +137,7 @@ class _Reader:
     def _recipients(self, data: bytes) -> None:
         reader = StreamReader(data)
         try:
-            for _ in range(min(reader.u32(), reader.left)):
+            for _ in range(min(reader.u32(), reader.left, RECIPIENTS_MAX)):
                 self.message.recipients.append(Recipient(dict(self.properties(reader))))
         except PropertyStreamError:
             return

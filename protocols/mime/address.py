@@ -6,17 +6,42 @@ Values stay raw octets: RFC 2047 is not decoded, quoting and comments are taken 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
-_LEXEME = re.compile(rb"[ \t\r\n]++|[<>@,:;]|[^ \t\r\n<>@,:;\"\[(]++")
-_ENCLOSED = {
-    b'"': re.compile(rb"\"[^\"\\]*+(?:\\(?s:.)[^\"\\]*+)*+\""),
-    b"[": re.compile(rb"\[[^\]\\]*+(?:\\(?s:.)[^\]\\]*+)*+\]"),
-}
-_COMMENT_MARK = re.compile(rb"[()]|\\(?s:.)")
-_QUOTED_PAIR = re.compile(rb"\\((?s:.))")
+_WHITE, _SPECIAL, _ATOM, _QUOTED, _LITERAL, _COMMENT = range(1, 7)
+"""Kinds of lexemes: numbers of the groups of the patterns below."""
 
-_ATOM, _QUOTED, _LITERAL, _AT = range(4)
+_QUOTED_STRING = rb"\"[^\"\\]*+(?:\\(?s:.)[^\"\\]*+)*+\""
+_DOMAIN_LITERAL = rb"\[[^\]\\]*+(?:\\(?s:.)[^\]\\]*+)*+\]"
+_NEVER = rb"(?!)"
+
+
+def _lexeme(quoted: bytes, literal: bytes) -> re.Pattern[bytes]:
+    return re.compile(
+        rb"([ \t\r\n]++)|([<>@,:;])|([^ \t\r\n<>@,:;\"\[(]++)|(%b)|(%b)|(\([^()\\]*+\))|(?s:.)" % (quoted, literal)
+    )
+
+
+_LEXEMES = {
+    (quoted, literal): _lexeme(_QUOTED_STRING if quoted else _NEVER, _DOMAIN_LITERAL if literal else _NEVER)
+    for quoted in (True, False)
+    for literal in (True, False)
+}
+"""By whether a quotation mark, and a square bracket, can still open something that is closed somewhere."""
+_SIMPLE = re.compile(
+    rb"[ \t\r\n]*+(?:(?:\"([^\"\\]*+)\"|([^ \t\r\n<>@,:;\"\[(]++(?: [^ \t\r\n<>@,:;\"\[(]++)*+))?[ \t]*+"
+    rb"<([^ \t\r\n<>@,:;\"\[(]++)@([^ \t\r\n<>@,:;\"\[(]++)>"
+    rb"|([^ \t\r\n<>@,:;\"\[(]++)@([^ \t\r\n<>@,:;\"\[(]++))[ \t\r\n]*+(?:,|\Z)"
+)
+"""An element as nearly all are: `name <mailbox@host>`, `"name" <mailbox@host>` or `mailbox@host`."""
+_COMMENT_MARK = re.compile(rb"\([^()\\]*+\)|[()]|\\(?s:.)")
+
+LEXEMES_MAX = 100_000
+"""Words, marks and the white space between them of one field body, behind its simple elements. What lies beyond is not
+looked into."""
+COMMENT_DEPTH_MAX = 50
 
 
 class Address(NamedTuple):
@@ -49,96 +74,112 @@ class Address(NamedTuple):
         return b"" if self.host is None else self.mailbox or b""
 
 
-class _Piece(NamedTuple):
-    kind: int
-    value: bytes
-    spaced: bool
-    """Whether white space or a comment stood before it."""
+_Piece = tuple[int, bytes, bool]
+"""Kind, value without its quoting, whether white space or a comment stood before it."""
 
 
-class _Lexer:
-    """Pieces of a field body. Constructs that never end are read as ordinary characters, so that time stays linear."""
+def _pieces(value: bytes, position: int) -> list[_Piece]:
+    """Pieces of a field body from `position` on; of several comments in a row, the last.
 
-    __slots__ = ("_broken", "_position", "_value", "comment")
-
-    def __init__(self, value: bytes) -> None:
-        self._value = value
-        self._position = 0
-        self._broken = b""
-        self.comment: bytes | None = None
-        """The last comment passed over."""
-
-    def next(self) -> _Piece | None:
-        """The next piece; specials are pieces of kind _AT with their octet as value. None at the end."""
-        value = self._value
-        spaced = False
-        while self._position < len(value):
-            match = _LEXEME.match(value, self._position)
-            if match is not None:
-                self._position = match.end()
-                text = match[0]
-                octet = text[0]
-                if octet in b" \t\r\n":
-                    spaced = True
-                elif octet in b"<>@,:;":
-                    return _Piece(_AT, text, spaced)
-                else:
-                    return _Piece(_ATOM, text, spaced)
+    What never ends is read as ordinary characters, so that time stays linear: a stray quotation mark goes, a stray
+    bracket or parenthesis is an atom.
+    """
+    found: list[_Piece] = []
+    spaced = False
+    closed_comments = True
+    open_to = [True, True]
+    left = LEXEMES_MAX
+    while position >= 0:
+        start, position = position, -1
+        for match in islice(_LEXEMES[open_to[0], open_to[1]].finditer(value, start), left):
+            left -= 1
+            kind = match.lastindex
+            if kind == _WHITE:
+                spaced = True
                 continue
-            opening = value[self._position : self._position + 1]
-            if opening not in self._broken:
-                if opening == b"(":
-                    if self._skip_comment():
-                        spaced = True
-                        continue
-                elif (enclosed := _ENCLOSED[opening].match(value, self._position)) is not None:
-                    self._position = enclosed.end()
-                    text = enclosed[0]
-                    if opening == b"[":
-                        return _Piece(_LITERAL, text, spaced)
-                    return _Piece(_QUOTED, unescape(text[1:-1]), spaced)
-            self._broken += opening if opening not in self._broken else b""
-            self._position += 1
-            if opening != b'"':
-                return _Piece(_ATOM, opening, spaced)
-        return None
+            text = match[0]
+            if kind is None:
+                position = match.end()
+                if text == b"(":
+                    end = _comment_end(value, match.start()) if closed_comments else -1
+                    if end >= 0:
+                        _comment(found, value[position : end - 1])
+                        position, spaced = end, True
+                        break
+                    closed_comments = False
+                elif text == b'"':
+                    open_to[0] = False
+                    break
+                else:
+                    open_to[1] = False
+                kind = _ATOM
+            elif kind == _COMMENT:
+                _comment(found, text[1:-1])
+                spaced = True
+                continue
+            elif kind == _QUOTED:
+                text = unescape(text[1:-1])
+            found.append((kind, text, spaced))
+            spaced = False
+            if position >= 0:
+                break
+    return found
 
-    def _skip_comment(self) -> bool:
-        depth = 0
-        for match in _COMMENT_MARK.finditer(self._value, self._position):
-            octet = match[0]
-            if octet == b"(":
-                depth += 1
-            elif octet == b")":
-                depth -= 1
-                if depth == 0:
-                    self.comment = unescape(self._value[self._position + 1 : match.start()]).strip()
-                    self._position = match.end()
-                    return True
-        return False
+
+def _comment(found: list[_Piece], text: bytes) -> None:
+    if found and found[-1][0] == _COMMENT:
+        found[-1] = (_COMMENT, text, True)
+    else:
+        found.append((_COMMENT, text, True))
+
+
+def _comment_end(value: bytes, start: int) -> int:
+    """Behind the comment that begins at `start`; -1 where it does not end, or is too deep."""
+    depth = 0
+    for match in _COMMENT_MARK.finditer(value, start):
+        mark = match[0]
+        if mark == b"(":
+            depth += 1
+            if depth > COMMENT_DEPTH_MAX:
+                return -1
+        elif mark == b")":
+            depth -= 1
+            if depth == 0:
+                return match.end()
+        elif depth == 0:
+            return match.end()
+    return -1
 
 
 def unescape(value: bytes) -> bytes:
     """Quoted pairs resolved (RFC 5322 section 3.2.1)."""
-    return _QUOTED_PAIR.sub(rb"\1", value) if b"\\" in value else value
+    if b"\\" not in value:
+        return value
+    pieces = value.split(b"\\\\")
+    stray = b"\\" if pieces[-1].endswith(b"\\") else b""
+    return b"\\".join([piece.replace(b"\\", b"") for piece in pieces]) + stray
 
 
 def _phrase(pieces: list[_Piece]) -> bytes | None:
     if not pieces:
         return None
     parts: list[bytes] = []
-    for piece in pieces:
-        if parts and piece.spaced:
+    for _, value, spaced in pieces:
+        if parts and spaced:
             parts.append(b" ")
-        parts.append(piece.value)
+        parts.append(value)
     return b"".join(parts)
 
 
 def _split_at(pieces: list[_Piece]) -> int:
     for index in range(len(pieces) - 1, -1, -1):
-        if pieces[index].kind == _AT:
+        if pieces[index][0] == _SPECIAL:
             return index
     return -1
+
+
+def _values(pieces: list[_Piece]) -> bytes:
+    return b"".join([value for _, value, _ in pieces])
 
 
 def _bare(pieces: list[_Piece], comment: bytes | None) -> Address | None:
@@ -150,93 +191,130 @@ def _bare(pieces: list[_Piece], comment: bytes | None) -> Address | None:
         return Address(comment, None, _phrase(pieces), b"")
     start = at
     while start > 0:
-        piece = pieces[start - 1]
-        if start < at and pieces[start].spaced and not (piece.value[-1:] == b"." or pieces[start].value[:1] == b"."):
+        _, value, spaced = pieces[start]
+        if start < at and spaced and not (pieces[start - 1][1][-1:] == b"." or value[:1] == b"."):
             break
         start -= 1
     end = at + 1
     while end < len(pieces):
-        piece = pieces[end]
-        if end > at + 1 and piece.spaced and not (piece.value[:1] == b"." or pieces[end - 1].value[-1:] == b"."):
+        _, value, spaced = pieces[end]
+        if end > at + 1 and spaced and not (value[:1] == b"." or pieces[end - 1][1][-1:] == b"."):
             break
         end += 1
-    mailbox = b"".join([piece.value for piece in pieces[start:at]])
-    host = b"".join([piece.value for piece in pieces[at + 1 : end]])
     words = pieces[:start] + pieces[end:]
-    return Address(_phrase(words) if words else comment, None, mailbox, host)
+    return Address(_phrase(words) if words else comment, None, _values(pieces[start:at]), _values(pieces[at + 1 : end]))
 
 
-def _angle(lexer: _Lexer) -> tuple[bytes | None, bytes, bytes, bytes]:
-    """What stands after `<`: route, mailbox, host and the special that ended it early (or nothing)."""
-    pieces: list[_Piece] = []
-    route: bytes | None = None
-    ended = b""
-    while (piece := lexer.next()) is not None:
-        if piece.kind == _AT and piece.value != b"@":
-            if piece.value == b">":
-                break
-            if piece.value == b":" and pieces and pieces[0].kind == _AT and route is None:
-                route = b"".join([piece.value for piece in pieces])
-                pieces = []
+class _List:
+    """The elements of an address list."""
+
+    __slots__ = ("comment", "found", "in_group", "pending", "pieces")
+
+    def __init__(self, found: list[Address]) -> None:
+        self.found = found
+        self.pieces: list[_Piece] = []
+        """Words of the element that is being read."""
+        self.pending: Address | None = None
+        """The element, where it had angle brackets."""
+        self.comment: bytes | None = None
+        """The last comment passed over."""
+        self.in_group = False
+
+    def end_element(self, special: bytes) -> None:
+        """A comma, a semicolon, or (no special) the end of the list."""
+        address = self.pending or _bare(self.pieces, self.comment)
+        if self.pending is not None and self.pending.name is None and self.comment:
+            address = self.pending._replace(name=self.comment)
+        if address is not None:
+            self.found.append(address)
+        self.pieces, self.pending, self.comment = [], None, None
+        if self.in_group and special != b",":
+            self.found.append(Address(None, None, None, None))
+            self.in_group = False
+
+    def angle(self, all_pieces: Iterator[_Piece]) -> None:
+        """What stands after `<`: route, mailbox and host; a comma or semicolon inside ends it early."""
+        pieces: list[_Piece] = []
+        route: bytes | None = None
+        name = _phrase(self.pieces)
+        ended = b""
+        for piece in all_pieces:
+            kind, value, _ = piece
+            if kind == _COMMENT:
+                self.comment = unescape(value).strip()
                 continue
-            if piece.value == b"," and pieces and pieces[0].kind == _AT and route is None:
-                pieces.append(piece)
+            if kind == _SPECIAL and value != b"@":
+                if value == b">":
+                    break
+                in_route = pieces and pieces[0][0] == _SPECIAL and route is None
+                if value == b":" and in_route:
+                    route, pieces = _values(pieces), []
+                    continue
+                if value in {b",", b";"} and not (value == b"," and in_route):
+                    ended = value
+                    break
+                if value == b"<":
+                    continue
+            pieces.append(piece)
+        at = _split_at(pieces)
+        if at < 0:
+            self.pending = Address(name, route, _phrase(pieces) or b"", b"")
+        else:
+            self.pending = Address(name, route, _values(pieces[:at]), _values(pieces[at + 1 :]))
+        if ended:
+            self.comment = None
+            self.end_element(ended)
+
+    def read(self, value: bytes, position: int, addresses_max: int) -> None:
+        """All elements from `position` on."""
+        all_pieces = iter(_pieces(value, position))
+        for piece in all_pieces:
+            kind, text, spaced = piece
+            if kind == _COMMENT:
+                self.comment = unescape(text).strip()
+            elif kind != _SPECIAL:
+                if self.pending is None:
+                    self.pieces.append(piece)
+            elif text in {b",", b";"}:
+                self.end_element(text)
+                if len(self.found) >= addresses_max:
+                    return
+            elif text == b"<" and self.pending is None:
+                self.angle(all_pieces)
+            elif text in {b"<", b">"} or self.pending is not None:
                 continue
-            if piece.value in {b",", b";"}:
-                ended = piece.value
-                break
-            if piece.value == b"<":
-                continue
-        pieces.append(piece)
-    at = _split_at(pieces)
-    if at < 0:
-        return route, _phrase(pieces) or b"", b"", ended
-    mailbox = b"".join([piece.value for piece in pieces[:at]])
-    return route, mailbox, b"".join([piece.value for piece in pieces[at + 1 :]]), ended
+            elif text == b":":
+                if not self.in_group and _split_at(self.pieces) < 0:
+                    self.found.append(Address(None, None, _phrase(self.pieces) or b"", None))
+                    self.pieces, self.comment = [], None
+                    self.in_group = True
+                else:
+                    self.pieces.append((_ATOM, text, spaced))
+            else:
+                self.pieces.append(piece)
+        self.end_element(b"")
 
 
 def parse_addresses(value: bytes, addresses_max: int = 50_000) -> list[Address]:
-    """Mailboxes and groups of an unfolded field body. Never raises; linear; stops after `addresses_max`."""
+    """Mailboxes and groups of an unfolded field body. Never raises; linear.
+
+    Stops after `addresses_max` elements and after LEXEMES_MAX words and marks.
+    """
     found: list[Address] = []
-    lexer = _Lexer(value)
-    pieces: list[_Piece] = []
-    pending: Address | None = None
-    in_group = False
+    position = 0
     while len(found) < addresses_max:
-        piece = lexer.next()
-        special = b"" if piece is None or piece.kind != _AT else piece.value
-        if piece is None or special in {b",", b";"}:
-            address = pending or _bare(pieces, lexer.comment)
-            if pending is not None and pending.name is None and lexer.comment:
-                address = pending._replace(name=lexer.comment)
-            if address is not None:
-                found.append(address)
-            pieces, pending, lexer.comment = [], None, None
-            if in_group and (piece is None or special == b";"):
-                found.append(Address(None, None, None, None))
-                in_group = False
-            if piece is None:
-                break
-        elif special == b"<" and pending is None:
-            name = _phrase(pieces)
-            route, mailbox, host, ended = _angle(lexer)
-            pending = Address(name, route, mailbox, host)
-            if ended:
-                found.append(pending)
-                pieces, pending, lexer.comment = [], None, None
-                if ended == b";" and in_group:
-                    found.append(Address(None, None, None, None))
-                    in_group = False
-        elif special == b":" and pending is None and not in_group and _split_at(pieces) < 0:
-            found.append(Address(None, None, _phrase(pieces) or b"", None))
-            pieces, lexer.comment = [], None
-            in_group = True
-        elif special in {b"<", b">"} or pending is not None:
-            continue
-        elif special == b":":
-            pieces.append(_Piece(_ATOM, special, piece.spaced))
+        match = _SIMPLE.match(value, position)
+        if match is None:
+            break
+        quoted, phrase, mailbox, host, bare, bare_host = match.groups()
+        if mailbox is not None:
+            found.append(Address(phrase if quoted is None else quoted, None, mailbox, host))
         else:
-            pieces.append(piece)
+            found.append(Address(None, None, bare, bare_host))
+        position = match.end()
+    if position < len(value) and len(found) < addresses_max:
+        _List(found).read(value, position, addresses_max)
+        del found[addresses_max:]
     return found
 
 

@@ -6,6 +6,9 @@ An unknown name never fails: the octets are read as what they look like.
 from __future__ import annotations
 
 import codecs
+import encodings
+import encodings.aliases
+import pkgutil
 import re
 from functools import lru_cache
 
@@ -71,44 +74,71 @@ _ALIASES = {
     "x-ansi": "cp1252",
     "x-user-defined": "cp1252",
 }
+NAME_CHARACTERS_MAX = 100
+"""Of a charset; longer ones are unknown."""
 _SHAPE = re.compile(r"[\w.:+-]{1,64}\Z", re.ASCII)
 _UTF8_MARK = codecs.BOM_UTF8
 # codecs that are no character sets, or whose cost is not linear in their input
 _REFUSED = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
+_KNOWN = frozenset(
+    {*encodings.aliases.aliases, *encodings.aliases.aliases.values()}
+    | {module.name for module in pkgutil.iter_modules(encodings.__path__)}
+)
+"""Codecs of the standard library, by normalised name."""
+_UNDERSCORES = str.maketrans("-.:+", "____")
+FOREIGN_NAMES_MAX = 500
+"""Names unknown to the standard library that codecs of other packages are asked for in the life of a process.
+
+`encodings` searches its folder for each unknown name and remembers it for ever: peers must not choose how many."""
+_foreign: dict[str, str] = {}
 
 
-@lru_cache(maxsize=512)
+def _lookup(name: str) -> str:
+    """Name of the codec under exactly this name, or ""."""
+    if name.translate(_UNDERSCORES) not in _KNOWN:
+        known = _foreign.get(name)
+        if known is None:
+            known = _find(name) if len(_foreign) < FOREIGN_NAMES_MAX else ""
+            if len(_foreign) < FOREIGN_NAMES_MAX:
+                _foreign[name] = known
+        return known
+    return _find(name)
+
+
+def _find(name: str) -> str:
+    try:
+        info = codecs.lookup(name)
+    except (LookupError, ValueError, UnicodeError):
+        return ""
+    return info.name if getattr(info, "_is_text_encoding", True) and info.name not in _REFUSED else ""
+
+
 def codec_name(charset: str) -> str:
     """Name of the Python codec for a MIME charset, or "" when there is none.
 
     US-ASCII and ISO-8859-1 are read as windows-1252, and the East Asian sets as their vendors' supersets, as the WHATWG
     Encoding standard does: for octets that the narrower set defines the result is the same.
     """
+    return _codec_name(charset) if len(charset) <= NAME_CHARACTERS_MAX else ""
+
+
+@lru_cache(maxsize=512)
+def _codec_name(charset: str) -> str:
     name = charset.strip().strip("\"'").lower()
     if not _SHAPE.match(name):
         return ""
     if name in _ALIASES:
         return _ALIASES[name]
     for candidate in (name, name.replace("windows-", "cp"), name.replace("cp-", "cp"), name.removeprefix("x-")):
-        try:
-            info = codecs.lookup(candidate)
-        except (LookupError, ValueError, UnicodeError):
-            continue
-        if getattr(info, "_is_text_encoding", True) and info.name not in _REFUSED:
-            return _ALIASES.get(info.name, info.name)
+        found = _lookup(candidate) if candidate == name or candidate.translate(_UNDERSCORES) in _KNOWN else ""
+        if found:
+            return _ALIASES.get(found, found)
     match = re.match(r"(?:iso[-_]?)?8859[-_]?([0-9]{1,2})(?:[-_:].*)?\Z", name)
     if match:
-        try:
-            return _ALIASES.get(f"iso8859-{match[1]}", codecs.lookup(f"iso8859-{match[1]}").name)
-        except LookupError:
-            return ""
+        found = _lookup(f"iso8859_{match[1]}")
+        return _ALIASES.get(f"iso8859-{match[1]}", found) if found else ""
     match = re.search(r"(?:cp|windows|win|ibm|ms)[-_]?([0-9]{3,5})\Z", name)
-    if match:
-        try:
-            return codecs.lookup(f"cp{match[1]}").name
-        except LookupError:
-            return ""
-    return ""
+    return _lookup(f"cp{match[1]}") if match and f"cp{match[1]}" in _KNOWN else ""
 
 
 def is_known(charset: str) -> bool:

@@ -80,6 +80,8 @@ class HeaderBlock:
             first = self._index()
         value = first.get(name)  # type: ignore[arg-type]  # text is simply not found
         if value is None:
+            if not first or (name.__class__ is bytes and name.islower()):
+                return None
             value = first.get(_key(name))
             if value is None:
                 return None

@@ -19,7 +19,11 @@ _SKIP = re.compile(rb"[^;]*+")
 _TRAILING_COMMENT = re.compile(rb"[ \t]\([^()]*\)$")
 _SECTION = re.compile(rb"([^*]+)(?:\*([0-9]{1,4}))?(\*)?$")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+$")
-_ESCAPED = re.compile(rb"\\([\\\"])")
+_EXTENDED_OCTETS = [
+    bytes((octet,)) if _TOKEN.match(bytes((octet,))) and octet not in b"*'%" else b"%%%02X" % octet
+    for octet in range(256)
+]
+"""Each octet as RFC 2231 section 7 writes it in an extended value."""
 
 
 def strip_comments(value: bytes) -> bytes:
@@ -64,7 +68,9 @@ def split_parameters(value: bytes, start: int = 0, parameters_max: int = 200) ->
     found: list[tuple[bytes, bytes]] = []
     position = start
     length = len(value)
-    while position < length and len(found) < parameters_max:
+    for _ in range(parameters_max * 10):  # words that are no parameters count too
+        if position >= length or len(found) >= parameters_max:
+            break
         position = _end(_SEPARATORS, value, position)
         match = _PARAMETER.match(value, position)
         if match is None:
@@ -77,7 +83,7 @@ def split_parameters(value: bytes, start: int = 0, parameters_max: int = 200) ->
         if text[:1] == b'"':
             text = text[1:-1] if len(text) > 1 and text[-1:] == b'"' else text[1:]
             if b"\\" in text:
-                text = _ESCAPED.sub(rb"\1", text)
+                text = b"\\".join([piece.replace(b'\\"', b'"') for piece in text.split(b"\\\\")])
         else:
             text = text.strip(b" \t\r\n")
             if text[-1:] == b")":
@@ -165,10 +171,7 @@ def encode_parameter(name: str, value: str, line_octets_max: int = 76) -> list[b
         plain = value.encode("ascii")
         if len(plain) <= room + 4:
             return [key + b"=" + (plain if _TOKEN.match(plain) else _quote(plain))]
-    encoded = b"".join(
-        bytes((octet,)) if _TOKEN.match(bytes((octet,))) and octet not in b"*'%" else b"%%%02X" % octet
-        for octet in value.encode("utf-8", "replace")
-    )
+    encoded = b"".join([_EXTENDED_OCTETS[octet] for octet in value.encode("utf-8", "replace")])
     if len(encoded) + 7 <= room:
         return [key + b"*=utf-8''" + encoded]
     pieces: list[bytes] = []

@@ -20,6 +20,13 @@ BOUNDARY_OCTETS_MAX: Final = 200
 """RFC 2046 section 5.1.1 allows 70. Longer ones are cut, both where declared and (as prefixes) where used."""
 
 
+WORD_OCTETS_MAX: Final = 1000
+"""In so many octets the word that a field begins with has to stand."""
+OCTETS_PER_PART_MIN: Final = 256
+"""On average, behind the first PARTS_FREE: what is cut finer is no mail."""
+PARTS_FREE: Final = 500
+
+
 @dataclass(frozen=True, slots=True)
 class MimeLimits:
     """What is looked into. Whatever lies beyond stays part of the octets and of the body of the part around it."""
@@ -27,7 +34,7 @@ class MimeLimits:
     depth_max: int = 100
     """Multiparts and messages inside one another."""
     parts_max: int = 10_000
-    """Parts of one message, all levels together."""
+    """Parts of one message, all levels together; fewer where they are smaller than OCTETS_PER_PART_MIN on average."""
     header_fields_max: int = 10_000
     """Fields of one header block."""
     parameters_max: int = 200
@@ -134,14 +141,14 @@ class Part:
         """Content-Transfer-Encoding, lower case; `7bit` where there is none."""
         if self._encoding is None:
             value = self.headers.get(b"content-transfer-encoding")
-            match = None if value is None else _WORD.match(strip_comments(value))
+            match = None if value is None else _WORD.match(strip_comments(value[:WORD_OCTETS_MAX]))
             self._encoding = "7bit" if match is None else match[1].decode("ascii", "replace").lower()
         return self._encoding
 
     def _read_disposition(self) -> tuple[str | None, list[tuple[bytes, bytes]], dict[str, str]]:
         if self._disposition is None:
             value = self.headers.get(b"content-disposition")
-            match = None if value is None else _WORD.match(strip_comments(value))
+            match = None if value is None else _WORD.match(strip_comments(value[:WORD_OCTETS_MAX]))
             if value is None or match is None:
                 self._disposition = (None, [], {})
             else:
@@ -194,7 +201,8 @@ class Part:
         value = self.headers.get(b"content-language")
         if value is None:
             return []
-        return [tag for item in strip_comments(value).decode("ascii", "replace").split(",") if (tag := item.strip())]
+        items = strip_comments(value[: WORD_OCTETS_MAX * 4]).decode("ascii", "replace").split(",")
+        return [tag for item in items if (tag := item.strip())]
 
     def walk(self) -> list[Part]:
         """This part and all parts inside it, in the order of the octets."""
@@ -214,7 +222,7 @@ def _parameters(value: bytes, parameters_max: int) -> list[tuple[bytes, bytes]]:
     if start < 0:
         return []
     if b"(" in value[:start]:
-        value = strip_comments(value)
+        value = strip_comments(value[:WORD_OCTETS_MAX]) + value[WORD_OCTETS_MAX:]
         start = max(value.find(b";"), 0)
     return join_sections(split_parameters(value, start, parameters_max))
 
@@ -232,7 +240,7 @@ def _media_type(value: bytes) -> tuple[str, str] | None:
 class _Open:
     """A multipart or message whose end is not known yet."""
 
-    __slots__ = ("children", "digest", "mark", "next", "part")
+    __slots__ = ("bound", "children", "digest", "mark", "next", "part")
 
     def __init__(self, part: Part, mark: bytes | None) -> None:
         self.part = part
@@ -240,12 +248,14 @@ class _Open:
         """LF, "--" and the boundary; None for a message, and after the end boundary."""
         self.next = -1
         """Where the mark stands next; -1: not before an enclosing one."""
+        self.bound = 0
+        """Where the next mark of those around it stands, or the length of the octets."""
         self.children: list[Part] = []
         self.digest = part.subtype == "digest"
 
 
 class _Parser:
-    __slots__ = ("_length", "_limits", "_octets", "_open", "_parts")
+    __slots__ = ("_length", "_limits", "_octets", "_open", "_parts", "_parts_max")
 
     def __init__(self, octets: bytes, limits: MimeLimits) -> None:
         self._octets = octets
@@ -253,16 +263,26 @@ class _Parser:
         self._limits = limits
         self._open: list[_Open] = []
         self._parts = 0
+        self._parts_max = min(limits.parts_max, PARTS_FREE + len(octets) // OCTETS_PER_PART_MIN)
 
     def parse(self) -> Part:
         root = self._descend(0)
         while self._open:
             event = self._next_event()
-            if event is None or self._parts >= self._limits.parts_max:
+            if event is None or self._parts >= self._parts_max:
+                if event is not None:
+                    self._take_rest()
                 self._close(0, self._length)
                 break
             self._cross(event)
         return root
+
+    def _take_rest(self) -> None:
+        """Over the limit: what is left belongs to the body of the last part, so that nothing of it is lost."""
+        last: Part | None = next((frame.children[-1] for frame in reversed(self._open) if frame.children), None)
+        while last is not None:
+            last.end = self._length
+            last = last.children[-1] if last.children else last.message
 
     def _descend(self, start: int) -> Part:
         """The part that begins at `start`, and the messages inside messages that begin with it."""
@@ -314,7 +334,7 @@ class _Parser:
                 header_end = body_start = garbage
         part = Part(octets, start, header_end, body_start, self._limits)
         value = part.headers.get(b"content-type")
-        found = None if value is None else _media_type(value)
+        found = None if value is None else _media_type(value[:WORD_OCTETS_MAX])
         if found is not None:
             part.type, part.subtype = found
         elif value is None and self._open and self._open[-1].digest and self._open[-1].mark is not None:
@@ -333,13 +353,14 @@ class _Parser:
             if not boundary:
                 return False
             frame = _Open(part, b"\n--" + boundary)
+            frame.bound = self._bound(len(self._open))
             if self._octets.find(frame.mark or b"", part.start, part.body_start) >= 0:
                 self._restore_blank_line(part, frame.mark or b"")
             self._open.append(frame)
             self._search(len(self._open) - 1, part.body_start - 1)
             return True
         if part.type == "message" and part.subtype in {"rfc822", "global"}:
-            if len(self._open) >= self._limits.depth_max or self._parts >= self._limits.parts_max:
+            if len(self._open) >= self._limits.depth_max or self._parts >= self._parts_max:
                 return False
             self._open.append(_Open(part, None))
             return True
@@ -362,22 +383,30 @@ class _Parser:
         mark = frame.mark
         if mark is None:
             return
-        end = self._length
-        for outer in self._open[:index]:
-            if outer.mark is not None and 0 <= outer.next < end:
-                end = outer.next
-        frame.next = self._octets.find(mark, max(start, 0), end + len(mark))
+        frame.next = self._octets.find(mark, max(start, 0), frame.bound + len(mark))
+
+    def _bound(self, index: int) -> int:
+        """Where the next mark of the multiparts around `self._open[index]` stands."""
+        for outer in reversed(self._open[:index]):
+            if outer.mark is not None:
+                return outer.next if 0 <= outer.next < outer.bound else outer.bound
+        return self._length
 
     def _next_event(self) -> int | None:
-        """Index of the open multipart whose mark comes first."""
+        """Index of the open multipart whose mark comes first; of several in one place the longest, then the innermost.
+
+        No mark is looked for behind those around it, so the innermost one found comes first.
+        """
         best: int | None = None
         best_next = best_length = 0
-        for index, frame in enumerate(self._open):
+        for index in range(len(self._open) - 1, -1, -1):
+            frame = self._open[index]
             if frame.mark is None or frame.next < 0:
                 continue
-            length = len(frame.mark)
-            if best is None or frame.next < best_next or (frame.next == best_next and length >= best_length):
-                best, best_next, best_length = index, frame.next, length
+            if best is None or (frame.next == best_next and len(frame.mark) > best_length):
+                best, best_next, best_length = index, frame.next, len(frame.mark)
+            if frame.next > best_next or frame.bound > best_next:
+                break
         return best
 
     def _before(self, newline: int, least: int) -> int:
@@ -413,12 +442,8 @@ class _Parser:
         else:
             position = max(start - 1, after)
         # a shorter mark of an enclosing multipart may have stood here too, and limited the search of those inside it
-        moved = False
-        for outer in range(index):
-            enclosing = self._open[outer]
-            if enclosing.mark is not None and (moved or 0 <= enclosing.next <= newline):
-                self._search(outer, position)
-                moved = True
+        if frame.bound <= newline:
+            self._search_again(index, newline, position)
         if final:
             return
         self._search(index, position)
@@ -426,6 +451,16 @@ class _Parser:
             return
         child = self._descend(start)
         frame.children.append(child)
+
+    def _search_again(self, index: int, newline: int, position: int) -> None:
+        """Find the next marks of those around `self._open[index]` whose last one stood at `newline`; mend the bounds."""
+        moved = False
+        for outer in range(index + 1):
+            enclosing = self._open[outer]
+            enclosing.bound = self._bound(outer)
+            if outer < index and enclosing.mark is not None and (moved or 0 <= enclosing.next <= newline):
+                self._search(outer, position)
+                moved = True
 
 
 def parse(octets: bytes, limits: MimeLimits = DEFAULT) -> Part:

@@ -109,7 +109,7 @@ _YENC_PART = re.compile(rb"=ypart [^\r\n]{0,2000}\r?\n")
 _YENC_SIZE = re.compile(rb"(?:^| )size=([0-9]{1,18})")
 _YENC_NAME = re.compile(rb"(?:^| )name=(.*)$")
 _YENC_CRC = re.compile(rb" p?crc32=([0-9A-Fa-f]{1,8})")
-_YENC_ESCAPE = re.compile(rb"=((?s:.))")
+_YENC_ESCAPED = [bytes(((octet - 64) & 255,)) for octet in range(256)]
 _YENC_TABLE = bytes((octet - 42) & 255 for octet in range(256))
 
 
@@ -211,12 +211,27 @@ def decode_yenc(octets: bytes, file: EncodedFile) -> bytes:
     """Data of a found file."""
     data = octets[file.data_start : file.data_end].translate(None, b"\r\n")
     if b"=" in data:
-        data = _YENC_ESCAPE.sub(_unescape_yenc, data)
+        data = _unescape_yenc(data)
     return data.translate(_YENC_TABLE)
 
 
-def _unescape_yenc(match: re.Match[bytes]) -> bytes:
-    return bytes(((match[1][0] - 64) & 255,))
+def _unescape_yenc(data: bytes) -> bytes:
+    """The octet behind each `=` made 64 less."""
+    out: list[bytes] = []
+    behind_escape = False
+    pieces = data.split(b"=")
+    for index, piece in enumerate(pieces):
+        if not behind_escape:
+            out.append(piece)
+            behind_escape = True
+        elif piece:
+            out.append(_YENC_ESCAPED[piece[0]] + piece[1:])
+        elif index == len(pieces) - 1:
+            out.append(b"=")  # the last octet escapes nothing
+        else:  # "==": the second one is what was escaped
+            out.append(_YENC_ESCAPED[0x3D])
+            behind_escape = False
+    return b"".join(out)
 
 
 def yenc_checks(octets: bytes, file: EncodedFile, data: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from itertools import islice
 
 from .charsets import decode_text
 from .transfer import decode_base64
@@ -15,6 +16,8 @@ _PLAIN_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?: [A-Za-z0-9!#$%&
 _Q_SAFE = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!*+-/")
 _Q_TEXT = [chr(octet) if octet in _Q_SAFE else "_" if octet == 32 else f"={octet:02X}" for octet in range(256)]
 
+ENCODED_WORDS_MAX = 20_000
+"""Of one field body; those behind them stay as they stand."""
 ENCODED_WORD_OCTETS_MAX = 75
 """RFC 2047 section 2."""
 LINE_OCTETS_MAX = 76
@@ -36,7 +39,7 @@ def decode_words(value: bytes | str) -> str:
     run: list[bytes] = []
     run_charset = b""
     position = 0
-    for match in _WORD.finditer(octets):
+    for match in islice(_WORD.finditer(octets), ENCODED_WORDS_MAX):
         charset, encoding, text = match.groups()
         charset = charset.lower()
         between = octets[position : match.start()]

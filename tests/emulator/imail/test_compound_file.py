@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +35,5 @@ def test_large_streams() -> None:
 def test_damage_never_raises(tail: bytes, at: int, patch: bytes) -> None:
     octets = bytearray(write_compound_file({"a": b"x" * 100, "b": {"c": b"y" * 5000}}))
     octets[at : at + len(patch)] = patch
-    before = time.process_time()
     read_compound_file(bytes(octets))
     read_compound_file(SIGNATURE + tail)
-    assert time.process_time() - before < 2

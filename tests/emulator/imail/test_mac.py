@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -41,11 +41,9 @@ def test_never_raises(octets: bytes, prefix: bytes) -> None:
     read_binhex(prefix + octets)
 
 
-def test_hostile_binhex_ends() -> None:
-    before = time.process_time()
-    assert read_binhex(b":" * 300_000) is None
-    read_binhex(b"\n:" + b"$f*T" * 100_000, decoded_octets_max=1000)
-    assert time.process_time() - before < 2
+def test_hostile_binhex_ends(linear: Callable[[Callable[[int], object], int], None]) -> None:
+    linear(lambda octets: read_binhex(b":" * octets), 50_000)
+    linear(lambda octets: read_binhex(b"\n:" + b"$f*T" * (octets // 4), decoded_octets_max=1000), 50_000)
 
 
 @pytest.mark.parametrize("kind", ["binhex", "appledouble"])

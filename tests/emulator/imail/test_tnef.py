@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -87,7 +86,7 @@ def test_arbitrary_attributes(data: bytes, identifier: int) -> None:
 
 
 def test_counts_that_lie_take_no_time() -> None:
-    before = time.process_time()
+    """2**31 steps would take longer than a test may."""
     for data in (
         b"\xff" * 8,
         b"\xff\xff\xff\x7f\x1e\x10\x37\x00\xff\xff\xff\x7f",
@@ -95,7 +94,6 @@ def test_counts_that_lie_take_no_time() -> None:
     ):
         for identifier in (ts.ATT_MSG_PROPS, ts.ATT_RECIP_TABLE):
             message_from_tnef(ts.write_stream([ts.attribute(1, identifier, data)]))
-    assert time.process_time() - before < 1
 
 
 def test_what_mime_cannot_say_travels_in_tnef() -> None:
