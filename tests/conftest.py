@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -40,6 +41,30 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def linear() -> Callable[[Callable[[int], object], int], None]:
+    """`linear(work, size)` fails when four times the size takes nine times the processor time or more.
+
+    A quadratic step makes that 16. Noise only ever adds, so the least of some runs is compared, and it has three tries.
+    """
+
+    def seconds(work: Callable[[int], object], size: int) -> float:
+        before = time.process_time()
+        work(size)
+        return time.process_time() - before
+
+    def check(work: Callable[[int], object], size: int) -> None:
+        ratios = []
+        for _ in range(3):
+            least, most = (min(seconds(work, size * factor) for _ in range(3)) for factor in (1, 4))
+            ratios.append(most / max(least, 0.002))
+            if ratios[-1] < 9:
+                return
+        pytest.fail(f"four times the size took {', '.join(f'{ratio:.1f}' for ratio in ratios)} times as long")
+
+    return check
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections import deque
 from dataclasses import replace
 from types import SimpleNamespace
@@ -781,12 +780,11 @@ async def test_what_cannot_be_remembered_of_expunges_is_admitted(bench):
     assert alice.inbox.vanished_since(5) == [3, 4]
 
 
-async def test_a_store_of_thousands_stays_fast(bench):
+async def test_thousands_in_one_change(bench):
+    """A scan of the folder for each message would take longer than a test may."""
     alice = await bench.store.create_mailbox("alice")
     items = [(bench.content(b"%d" % n), [Target(alice.inbox)]) for n in range(5000)]
-    start = time.perf_counter()
     await bench.store.append(items)
     await bench.store.set_flags(alice.inbox, alice.inbox.messages, "+", frozenset({SEEN}))
     await bench.store.expunge(alice.inbox, alice.inbox.messages[::2])
     assert len(alice.inbox.messages) == 2500
-    assert time.perf_counter() - start < 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -85,10 +85,8 @@ def test_format_mailbox(email: bytes, expected: bytes) -> None:
 @pytest.mark.parametrize(
     "unit", [b"(", b'"', b'\\"', b"[", b"<", b"a@", b":;", b",", b" ", b"<@", b"a ", b"(\\", b"@ "]
 )
-def test_hostile_values_take_linear_time(unit: bytes) -> None:
-    before = time.process_time()
-    parse_addresses(unit * (200_000 // len(unit)))
-    assert time.process_time() - before < 2.0
+def test_hostile_values_take_linear_time(unit: bytes, linear: Callable[[Callable[[int], object], int], None]) -> None:
+    linear(lambda octets: parse_addresses(unit * (octets // len(unit))), 40_000)
 
 
 @settings(max_examples=300, deadline=None)
