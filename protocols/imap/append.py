@@ -90,31 +90,41 @@ def _message(scanner: Scanner) -> Appended:
         scanner.space()
     if scanner.try_word(b"CATENATE"):
         scanner.space()
-        return Appended(flags, date, _catenate(scanner))
+        parts, utf8 = _catenate(scanner)
+        return Appended(flags, date, parts, utf8=utf8)
     if scanner.try_word(b"UTF8"):
         scanner.space()
-        scanner.take(b"(")
-        octets, _ = scanner.literal()
-        scanner.take(b")")
-        return Appended(flags, date, (octets,), utf8=True)
+        return Appended(flags, date, (_utf8_literal(scanner),), utf8=True)
     octets, binary = scanner.literal()
     return Appended(flags, date, (octets,), binary)
 
 
-def _catenate(scanner: Scanner) -> tuple[bytes | Url, ...]:
+def _utf8_literal(scanner: Scanner) -> bytes:
+    scanner.take(b"(")
+    octets, _ = scanner.literal()
+    scanner.take(b")")
+    return octets
+
+
+def _catenate(scanner: Scanner) -> tuple[tuple[bytes | Url, ...], bool]:
+    """The parts, and whether one of them is marked as UTF8."""
     scanner.take(b"(")
     parts: list[bytes | Url] = []
+    utf8 = False
     while True:
         kind = scanner.word()
         scanner.space()
         if kind == b"TEXT":
             parts.append(scanner.literal()[0])
+        elif kind == b"UTF8":  # RFC 6855 section 4
+            parts.append(_utf8_literal(scanner))
+            utf8 = True
         elif kind == b"URL":
             parts.append(Url(scanner.astring()))
         else:
             raise Bad("TEXT or URL is missing")
         if scanner.try_take(b")"):
-            return tuple(parts)
+            return tuple(parts), utf8
         scanner.space()
 
 

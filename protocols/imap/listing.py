@@ -58,9 +58,10 @@ def visible(session: ImapSession) -> dict[str, Any]:
             if "l" in access.rights(session, folder)
         }
         if shown:
-            names[access.OTHER_USERS.removesuffix(SEPARATOR)] = None
-            names[f"{access.OTHER_USERS}{mailbox.name}"] = None
             names.update(shown)
+            for name in shown:  # levels that were not shared lead to those that were
+                for parent in above(name):
+                    names.setdefault(parent, None)
     public = session.settings.public_namespace
     if public and store.newsgroups:
         if public.endswith(SEPARATOR):
