@@ -45,11 +45,22 @@ A module is imported only when its command is used, so that `mailjam serve` does
 """
 
 
+class _Version(argparse.Action):
+    """Looked up only when asked for: reading the metadata takes longer than starting a command."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        print(f"mailjam {version('mailjam')}, Python {sys.version.split()[0]}")
+        parser.exit()
+
+
 def build_parser(command: str | None) -> argparse.ArgumentParser:
     """The parser of one command, or, where none of that name exists, of all (by name and help alone)."""
     parser = argparse.ArgumentParser(
         prog="mailjam", description="A mail and news server (SMTP, POP3, IMAP4, NNTP) that can be jammed on purpose."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and that of Python")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     if command is not None:
         module, function, _ = COMMANDS[command]

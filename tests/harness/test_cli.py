@@ -27,6 +27,13 @@ def test_help_names_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(command in out for command in COMMANDS)
 
 
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("mailjam ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "fix"),
     [
