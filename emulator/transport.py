@@ -121,6 +121,8 @@ class Connection(asyncio.Protocol):
         self._lost_callback = lost
         self.proxied_peer: tuple[str, int] | None = None
         """For whom a proxy speaks (emulator.proxied)."""
+        self.proxied_header = b""
+        """What the proxy said of itself."""
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._fresh = False
@@ -133,6 +135,7 @@ class Connection(asyncio.Protocol):
         self._timer_at = 0.0
         self._inflate: _Inflate | None = None
         self._starting_tls = False
+        self._output_closed = False
 
     def watch(self, tap: Tap) -> None:
         """Let one more tap see what is said."""
@@ -236,8 +239,8 @@ class Connection(asyncio.Protocol):
             self.filter.write(octets)
 
     def emit(self, octets: bytes) -> None:
-        """Send octets past any filter."""
-        if self._lost or self._transport is None:
+        """Send octets past any filter; nowhere, once our direction is closed."""
+        if self._lost or self._transport is None or self._output_closed:
             return
         if self.tap is not None:
             self.tap.sent(octets)
@@ -340,6 +343,7 @@ class Connection(asyncio.Protocol):
     def write_eof(self) -> None:
         """Close our direction only; the peer may go on sending. Without effect under TLS, which cannot do it."""
         if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
+            self._output_closed = True
             self._transport.write_eof()
 
     def reset(self) -> None:

@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from emulator.builds import Build, find_build
+from emulator.builds import Build
 from emulator.events import ServiceStateChanged
 from emulator.folder import Folder
 from emulator.server import IS
@@ -136,9 +136,12 @@ class Workbench:
     # --- the system ---------------------------------------------------------------------------------------------------
 
     def set_build(self, text: str) -> Build:
-        """Exchange the build: paths that begin from now on enter sections in its order. Raises UnknownBuild."""
-        build = find_build(text)
+        """Exchange the build: paths that begin from now on enter sections in its order. Raises UnknownBuild.
+
+        Defects that were switched on by name stay on, whatever the build.
+        """
         server = self.server
+        build = replace(server.settings, build=text).find_build()
         server.build = server.converter.build = build
         front_end = replace(server.settings.front_end, build=build.number)
         server.settings = replace(server.settings, build=build.number, front_end=front_end)

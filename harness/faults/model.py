@@ -175,7 +175,8 @@ class Fault:
 
     def pinned(self, session: int, nth: int) -> Fault:
         """The same fault for exactly one occasion of one session: what a recording is made of."""
-        return replace(self, session=session, nth=nth, times=1, per="session", one_in=1, seed=0)
+        seed = self.seed if self.verb == "corrupt" else 0  # elsewhere it only chooses occasions
+        return replace(self, session=session, nth=nth, times=1, per="session", one_in=1, seed=seed)
 
 
 def _converted(name: str, kind: str, value: Any) -> Any:

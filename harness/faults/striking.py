@@ -100,6 +100,8 @@ async def _before(faults: Faults, active: ActiveFault, session: Any) -> bytes | 
 
 async def _stalled_tls(active: ActiveFault, session: Any) -> None:
     """Instead of the handshake: silence, until released, or the peer gives up."""
+    if session.connection.tap is not None:
+        session.connection.tap.muted = True  # the client's hello is no part of the dialogue
     peer_gone = asyncio.ensure_future(session.connection.more(None))
     held = asyncio.ensure_future(active.hold())
     try:

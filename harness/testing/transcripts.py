@@ -31,6 +31,8 @@ class Transcript:
         self.ended: float | None = None
         self.pieces: deque[tuple[float, str, bytes, int]] = deque()
         """(seconds since the session began, `C` or `S`, octets, octets that were left out)."""
+        self.muted = False
+        """Whether what the peer sends is no dialogue: a TLS handshake that nobody answers."""
         self.octets_in = 0
         self.octets_out = 0
         self.on_sent: Callable[[Transcript], None] | None = None
@@ -42,7 +44,8 @@ class Transcript:
     def received(self, octets: bytes) -> None:
         """From the peer."""
         self.octets_in += len(octets)
-        self._add("C", octets)
+        if not self.muted:
+            self._add("C", octets)
 
     def sent(self, octets: bytes) -> None:
         """To the peer."""

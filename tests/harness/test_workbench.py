@@ -60,3 +60,11 @@ async def test_the_jam_is_real_and_ends_with_its_reader(server: Server) -> None:
     await server.inbound.settled()
     assert server.sections.cycles() == []
     assert all(section.owner is None for section in server.sections)
+
+
+async def test_defects_that_were_switched_on_outlive_a_change_of_build(start_server: StartServer) -> None:
+    server = await start_server(build="patched", defects=frozenset({"q259541"}))
+    (defect,) = server.build.defects
+    workbench = Workbench.of(server)
+    assert defect in workbench.set_build("sp3").defects
+    assert workbench.set_build("patched").defects == {defect}
