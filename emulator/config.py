@@ -82,10 +82,14 @@ class Settings:
     lmtp_socket: Path | None = None
     http_port: int | None = None
     accounts: tuple[Account, ...] = ()
+    bearer_tokens: tuple[tuple[str, str], ...] = ()
+    """(user, token) for XOAUTH2 and OAUTHBEARER (RFC 7628)."""
     groups: tuple[str, ...] = ()
     """Newsgroups made at start."""
     newsfeeds: tuple[Newsfeed, ...] = ()
     """Other news servers with which articles are exchanged."""
+    newsfeed_tls_ca: Path | None = None
+    """Authorities (PEM) that certificates of newsfeeds with TLS are checked against; None: those of the system."""
     newsfeed_seconds_max: float = 60.0
     """How long another news server may take for one reply."""
     newsfeed_retry_seconds_min: float = 10.0
@@ -110,7 +114,9 @@ class Settings:
     domains: tuple[str, ...] = ()
     """Domains that are ours; empty: all of them."""
     proxy_protocol: bool = False
-    """Whether every connection begins with a PROXY header (v1 or v2); for the ports without implicit TLS."""
+    """Whether connections begin with a PROXY header (v1 or v2); for the ports without implicit TLS."""
+    proxy_protocol_servers: tuple[str, ...] = ()
+    """Those of which that holds: `smtp`, `lmtp`, `pop3`, `imap`, `nntp`; empty: all."""
     handler: str = ""
     """`package.module:Class` of an aiosmtpd handler that takes SMTP's messages; empty: they are delivered."""
     smarthost: str = ""
@@ -205,17 +211,47 @@ def parse_account(text: str) -> Account:
     return Account(name, password)
 
 
+_NEWSFEED = re.compile(
+    r"(?P<way>push|pull)(?P<tls>\+tls)?:(?:(?P<user>[^:@\s]+):(?P<password>\S*)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/@\[\]\s]+)(?::(?P<port>[0-9]{1,5}))?(?:/(?P<groups>\S+))?"
+)
+
+
 def parse_newsfeed(text: str) -> Newsfeed:
-    """`push:HOST[:PORT][/WILDMAT]` or `pull:…`, IPv6 addresses in brackets. Raises SettingsError."""
-    found = re.fullmatch(r"(push|pull):(\[[0-9A-Fa-f:.]+\]|[^:/\[\]\s]+)(?::([0-9]{1,5}))?(?:/(\S+))?", text)
-    if found is None or not 0 < int(found[3] or 119) < 65536:
-        raise SettingsError(f"--newsfeed {text!r}: write push:HOST:PORT/GROUPS or pull:HOST:PORT/GROUPS")
-    groups = found[4] or "*"
+    """`push[+tls]:[USER:PASSWORD@]HOST[:PORT][/WILDMAT]` or `pull…`. Raises SettingsError.
+
+    IPv6 addresses stand in brackets; the port is 119, with TLS 563.
+    """
+    found = _NEWSFEED.fullmatch(text)
+    shown = re.sub(r":[^:@]*@", ":***@", text)
+    port = 119 if found is None or not found["tls"] else 563
+    if found is None or not 0 < (port := int(found["port"] or port)) < 65536:
+        raise SettingsError(
+            f"--newsfeed {shown!r}: write push:HOST:PORT/GROUPS or pull:HOST:PORT/GROUPS,"
+            " or as in pull+tls:USER:PASSWORD@HOST:563/GROUPS"
+        )
+    groups = found["groups"] or "*"
     try:
         Wildmat(groups)
     except WildmatError as error:
-        raise SettingsError(f"--newsfeed {text!r}: {groups!r} is no wildmat: {error}") from None
-    return Newsfeed(found[1] == "pull", found[2].strip("[]"), int(found[3] or 119), groups)
+        raise SettingsError(f"--newsfeed {shown!r}: {groups!r} is no wildmat: {error}") from None
+    return Newsfeed(
+        found["way"] == "pull",
+        found["host"].strip("[]"),
+        port,
+        groups,
+        tls=found["tls"] is not None,
+        user=found["user"] or "",
+        password=found["password"] or "",
+    )
+
+
+def parse_bearer_token(text: str) -> tuple[str, str]:
+    """`USER:TOKEN`. Raises SettingsError."""
+    user, colon, token = text.partition(":")
+    if not colon or not user or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token):
+        raise SettingsError("--bearer-token: write USER:TOKEN, the token as RFC 6750 section 2.1 has it")
+    return user, token
 
 
 def parse_moderator(text: str) -> tuple[str, str]:

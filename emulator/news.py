@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING
 
 from protocols.ports import Services
 
+from .config import SettingsError
 from .events import Bus
 from .expiry import Expiry
 from .feeds import Newsfeeds
@@ -17,15 +19,25 @@ if TYPE_CHECKING:
     from .store import Store
 
 
+def _authorities(settings: Settings) -> ssl.SSLContext | None:
+    if settings.newsfeed_tls_ca is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.newsfeed_tls_ca)
+    except OSError as error:  # SSLError is one
+        raise SettingsError(f"newsfeed_tls_ca {settings.newsfeed_tls_ca}: {error.strerror or error}") from error
+
+
 class InternetNews:
     """What news needs beyond its readers. Does nothing where the settings name no feeds and no age."""
 
     def __init__(
         self, settings: Settings, scheduler: AsyncioScheduler, services: Services, store: Store, bus: Bus
     ) -> None:
+        """Raises SettingsError for authorities that cannot be read."""
         self._settings = settings
         self._scheduler = scheduler
-        self.feeds = Newsfeeds(settings, scheduler, services, store, bus)
+        self.feeds = Newsfeeds(settings, scheduler, services, store, bus, context=_authorities(settings))
         self.expiry = Expiry(settings, services)
         self._expiring: asyncio.Task[None] | None = None
 

@@ -19,6 +19,7 @@ class Proxied(Protocol):
     """A connection whose peer's address can come from a PROXY header."""
 
     proxied_peer: tuple[str, int] | None
+    proxied_header: bytes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
     def data_received(self, data: bytes) -> None: ...
@@ -51,6 +52,7 @@ class Prelude(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         connection = self._factory()
+        connection.proxied_header = bytes(self._data[: header.octets])
         if header.address:
             connection.proxied_peer = (header.address, header.port)
         self._transport.set_protocol(connection)  # type: ignore[arg-type]  # asyncio asks for a nominal protocol

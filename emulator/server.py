@@ -158,6 +158,8 @@ class Server:
         )
         for account in settings.accounts:
             await self.directory.add_user(account.name, account.password)
+        for user, token in settings.bearer_tokens:
+            self.directory.add_token(token, user)
         for group in settings.groups:
             if group not in self.store.newsgroups:
                 await self.store.create_newsgroup(group)
@@ -352,6 +354,10 @@ class Server:
     def _before_handshake(self, protocol: str, peer: str) -> Awaitable[None] | None:
         monitor = self.services.monitor
         return monitor.before_handshake(protocol, peer) if monitor is not None else None
+
+    def _is_proxied(self, name: str) -> bool:
+        chosen = self.settings.proxy_protocol_servers
+        return self.settings.proxy_protocol and (not chosen or name in chosen)
 
     async def _listen_unix(self, service: str, factory: Callable[[], asyncio.BaseProtocol], path: Path) -> None:
         try:

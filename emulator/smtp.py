@@ -8,15 +8,18 @@ reading (a StreamReader, a line at a time) and its inspection of the handler for
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib
 import inspect
+import shlex
 import warnings
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
+from aiosmtpd.proxy_protocol import get_proxy
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope
 from aiosmtpd.smtp import Session as HandlerView
 
@@ -58,15 +61,32 @@ class Plug:
 
 
 def load_handler(specification: str) -> Any:
-    """`package.module:Class` (made without arguments) or `package.module:object`. Raises SettingsError."""
-    module_name, colon, name = specification.partition(":")
+    """`package.module:Class` or `package.module:object`, and behind it arguments as in a shell. Raises SettingsError.
+
+    A class with `from_cli` is made by it, as aiosmtpd's own command line does; others take the arguments as strings.
+    """
+    try:
+        name, *arguments = shlex.split(specification)
+    except ValueError as error:
+        raise SettingsError(f"--handler {specification!r}: {error}") from None
+    module_name, colon, name = name.partition(":")
     if not colon or not name:
         raise SettingsError(f"--handler {specification!r}: write package.module:Class")
     try:
         found = getattr(importlib.import_module(module_name), name)
-        return found() if isinstance(found, type) else found
+        if not isinstance(found, type):
+            return found
+        from_cli = getattr(found, "from_cli", None)
+        return found(*arguments) if from_cli is None else from_cli(_ArgumentParser(), *arguments)
     except Exception as error:  # whatever the user's module raises is told in a line
         raise SettingsError(f"--handler {specification}: {type(error).__name__}: {error}") from error
+
+
+class _ArgumentParser(argparse.ArgumentParser):
+    """What `from_cli` is given: it may complain, and nothing else is to come of that."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
 
 
 class SmtpServer(Connection, SMTP):
@@ -154,6 +174,7 @@ class Plugged(SmtpSession, HandlerView):
         assert connection.plug is not None
         self.server = connection
         self.plug = connection.plug
+        self.proxy_data = None
         self.loop = connection.loop
         self._look_new()
 
@@ -171,6 +192,20 @@ class Plugged(SmtpSession, HandlerView):
         self.auth_data: Any = None
         self.authenticated: bool | None = None
         self.refused_after_tls = False
+
+    async def _loop(self) -> None:
+        if self.server.proxied_header and not await self._proxy_is_welcome():
+            self._out.clear()
+            self.end("refused by handle_PROXY")
+        await super()._loop()
+
+    async def _proxy_is_welcome(self) -> bool:
+        """Ask handle_PROXY; where the handler has none, every proxy is."""
+        reader = asyncio.StreamReader()
+        reader.feed_data(self.server.proxied_header)
+        reader.feed_eof()
+        self.proxy_data = await get_proxy(reader)
+        return bool(await self.ask("PROXY", self.proxy_data))  # MISSING is true
 
     # --- calling hooks ------------------------------------------------------------------------------------------------
 

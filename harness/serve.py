@@ -9,7 +9,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from emulator.config import (
     SettingsError,
     default_hostname,
     parse_account,
+    parse_bearer_token,
     parse_moderator,
     parse_newsfeed,
 )
@@ -28,6 +29,7 @@ from emulator.gateways.maildir import MaildirConnector
 from emulator.loading import eml_files, load
 from emulator.server import IS, Server
 from emulator.service import State
+from emulator.setting_values import parse_assignment, read_file, set_field, toml_lines, value_of
 from protocols.actor import Actor
 from protocols.ports import SessionClosed
 from protocols.settings import FrontEndSettings, Limits
@@ -76,6 +78,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--load", action="append", default=[], type=Path, metavar="DIR", help="put the .eml files of a folder in")
     add("--data", type=Path, metavar="DIR", help="keep everything in this folder (without it: in memory)")
     add("--transcripts", type=Path, metavar="DIR", help="write each session into a file here, secrets masked")
+    add("--config", type=Path, metavar="FILE", help="settings from a TOML file; flags that differ from theirs here win")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="any setting; --show-settings lists all",
+    )
+    add("--show-settings", action="store_true", help="print all settings as they are now, as a TOML file, and end")
     add("--strict-users", action="store_true", help="only --user accounts exist; mail for others is refused")
     add("--tls-certificate", type=Path, metavar="FILE", help="certificate chain, PEM (without it: made at start)")
     add("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
@@ -83,18 +94,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--no-tls", action="store_true", help="do not offer STARTTLS")
     add("--domain", action="append", default=[], metavar="NAME", help="a domain that is ours (all of them)")
     add("--smarthost", default="", metavar="HOST:PORT", help="takes mail for other domains (none: delivered here)")
-    add(
-        "--newsfeed", action="append", default=[], metavar="FEED", help="push:HOST:PORT/GROUPS or pull:HOST:PORT/GROUPS"
-    )
-    add("--moderator", action="append", default=[], metavar="GROUPS=ADDRESS", help="where submissions are mailed")
-    add("--control-messages", action="store_true", help="obey newgroup, rmgroup and cancel messages")
-    add("--no-posting", action="store_true", help="newsreaders may not post")
-    add("--article-days", type=float, default=0.0, metavar="DAYS", help="articles expire after so long (0: never)")
+    add("--outbound-retry-seconds", type=float, metavar="SECONDS", help="pause before the second attempt; it doubles")
+    add("--outbound-expire-seconds", type=float, metavar="SECONDS", help="after so long mail is returned to its sender")
+    _add_news_flags(add)
     add("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
     add("--maildir-gateway", action="append", default=[], metavar="DOMAIN=DIR", help="mail for DOMAIN goes to DIR/out")
     add("--http-host", default=None, metavar="HOST", help="where the page and API listen (the address of --host)")
     add("--http-token", default=None, metavar="TOKEN", help="what API clients have to show (drawn beyond loopback)")
-    add("--handler", default="", metavar="MODULE:CLASS", help="an aiosmtpd handler that takes SMTP's messages")
+    add("--handler", default="", metavar="MODULE:CLASS", help="an aiosmtpd handler, and its arguments, that takes mail")
+    add("--smtp-greeting-seconds", type=float, default=0.0, metavar="SECONDS", help="pause before SMTP's greeting")
+    add("--bearer-token", action="append", default=[], metavar="USER:TOKEN", help="for XOAUTH2 and OAUTHBEARER")
+    add(
+        "--proxy-protocol",
+        nargs="?",
+        const="all",
+        default="",
+        metavar="SERVERS",
+        help="connections begin with a PROXY header, v1 or v2: all, or some as in smtp,imap",
+    )
     add("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
     add("--hostname", default=default_hostname(), help="name in greetings and trace fields (%(default)s)")
     add("--personality", choices=("modern", "exchange55"), default="modern", help="greetings and capability lists")
@@ -117,8 +134,53 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+def _add_news_flags(add: Callable[..., Any]) -> None:
+    add(
+        "--newsfeed",
+        action="append",
+        default=[],
+        metavar="FEED",
+        help="push:HOST:PORT/GROUPS or pull:HOST:PORT/GROUPS, also as in pull+tls:USER:PASSWORD@HOST:PORT/GROUPS",
+    )
+    add("--newsfeed-tls-ca", type=Path, metavar="FILE", help="authorities that feeds' certificates are checked against")
+    add("--motd", default="", metavar="TEXT", help="message of the day for newsreaders (LIST MOTD)")
+    add(
+        "--subscription",
+        action="append",
+        default=[],
+        metavar="GROUP",
+        help="for new readers (LIST SUBSCRIPTIONS)",
+    )
+    add("--moderator", action="append", default=[], metavar="GROUPS=ADDRESS", help="where submissions are mailed")
+    add("--control-messages", action="store_true", help="obey newgroup, rmgroup and cancel messages")
+    add("--no-posting", action="store_true", help="newsreaders may not post")
+    add("--article-days", type=float, default=0.0, metavar="DAYS", help="articles expire after so long (0: never)")
+
+
 def settings_from(arguments: argparse.Namespace) -> Settings:
-    """Settings from the command line. Raises SettingsError."""
+    """Settings from the command line and the file that it names. Raises SettingsError."""
+    settings = _settings_of_flags(arguments)
+    if arguments.config is not None:
+        defaults = _defaults()
+        for name, value in read_file(arguments.config).items():
+            wanted = set_field(settings, name, value)
+            if value_of(settings, name) == value_of(defaults, name):
+                settings = wanted
+    for text in arguments.set:
+        settings = set_field(settings, *parse_assignment(text))
+    if settings.tls and settings.tls_certificate is None and settings.tls_directory is None:
+        settings = replace(settings, tls_directory=_authority_directory(settings.data))
+    return settings
+
+
+def _defaults() -> Settings:
+    """Settings of a command line without flags."""
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    return _settings_of_flags(parser.parse_args(["serve"]))
+
+
+def _settings_of_flags(arguments: argparse.Namespace) -> Settings:
     front_end = FrontEndSettings(
         hostname=arguments.hostname,
         personality=arguments.personality,
@@ -129,6 +191,9 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         posting_allowed=not arguments.no_posting,
         nntp_control_messages=arguments.control_messages,
         nntp_moderators=tuple(parse_moderator(text) for text in arguments.moderator),
+        nntp_motd=arguments.motd,
+        nntp_subscriptions=tuple(arguments.subscription),
+        smtp_greeting_seconds=arguments.smtp_greeting_seconds,
         limits=Limits(message_bytes_max=arguments.message_bytes_max),
     )
     settings = Settings(
@@ -148,14 +213,29 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         domains=tuple(name.lower() for name in arguments.domain),
         smarthost=arguments.smarthost,
         newsfeeds=tuple(parse_newsfeed(text) for text in arguments.newsfeed),
+        newsfeed_tls_ca=arguments.newsfeed_tls_ca,
+        bearer_tokens=tuple(parse_bearer_token(text) for text in arguments.bearer_token),
+        proxy_protocol=bool(arguments.proxy_protocol),
+        proxy_protocol_servers=_proxied_servers(arguments.proxy_protocol),
         article_expire_seconds=max(0.0, arguments.article_days) * 86400,
         lmtp_socket=arguments.lmtp_socket,
         handler=arguments.handler,
         front_end=front_end,
     )
-    if settings.tls and settings.tls_certificate is None and settings.tls_directory is None:
-        settings = replace(settings, tls_directory=_authority_directory(arguments.data))
+    if arguments.outbound_retry_seconds is not None:
+        settings = set_field(settings, "outbound_retry_seconds_min", arguments.outbound_retry_seconds)
+    if arguments.outbound_expire_seconds is not None:
+        settings = set_field(settings, "outbound_expire_seconds", arguments.outbound_expire_seconds)
     return replace(settings, **{f"{name}_port": getattr(arguments, f"{name}_port") for name in PORTS})
+
+
+def _proxied_servers(text: str) -> tuple[str, ...]:
+    """`all`, or names with commas between them. Raises SettingsError."""
+    names = () if text in ("", "all") else tuple(text.lower().split(","))
+    for name in names:
+        if name not in ("smtp", "lmtp", "pop3", "imap", "nntp"):
+            raise SettingsError(f"--proxy-protocol {text}: write all, or some of smtp,lmtp,pop3,imap,nntp")
+    return names
 
 
 def _authority_directory(data: Path | None) -> Path | None:
@@ -171,7 +251,12 @@ def _authority_directory(data: Path | None) -> Path | None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes. Raises SettingsError, UnknownBuild."""
     settings = settings_from(arguments)
+    if settings.handler:
+        sys.path.append(str(Path.cwd()))  # as `python -m` does, so that a handler beside us is found
     settings.find_build()
+    if arguments.show_settings:
+        print("\n".join(toml_lines(settings)))
+        return 0
     for directory in settings.load:
         eml_files(directory)
     if arguments.jam:  # the build may lack the defect: whoever asks for the jam shall have it

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
-from emulator.config import Newsfeed
+import pytest
+
+from emulator.config import Newsfeed, SettingsError
 from harness.clients import NntpClient
 
 ARTICLE = b"From: a@b.example\r\nNewsgroups: misc.test\r\nSubject: s\r\nMessage-ID: <1@x.example>\r\n\r\nbody\r\n"
@@ -44,3 +47,8 @@ async def test_a_peer_that_is_not_there_does_not_keep_the_server_from_stopping(s
     lonely = await start_server(newsfeeds=(feed,))
     async with asyncio.timeout(5):
         await lonely.stop()
+
+
+async def test_authorities_that_cannot_be_read(start_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(SettingsError, match="newsfeed_tls_ca"):
+        await start_server(newsfeed_tls_ca=tmp_path / "gone.pem")

@@ -56,3 +56,11 @@ async def test_a_proxy_that_says_nothing_is_cut_off(server: Server, monkeypatch:
         with pytest.raises(ConnectionError):
             raise ConnectionResetError if await reader.read() == b"" else AssertionError
     writer.close()
+
+
+async def test_some_servers_only(start_server: Any) -> None:
+    server = await start_server(proxy_protocol=True, proxy_protocol_servers=("smtp",))
+    reader, writer = await asyncio.open_connection(*server.addresses["pop3"])
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).startswith(b"+OK")
+    writer.close()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from emulator.config import Newsfeed, Settings
 from harness.cli import COMMANDS, build_parser, main
+from harness.serve import settings_from
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -41,6 +43,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["serve", "--user", "alice"], "write NAME:PASSWORD"),
         (["serve", "--load", "/nonexistent-folder"], "name one that holds .eml files"),
         (["serve", "--defect", "Z"], "unknown defect"),
+        (["serve", "--set", "smtp_prot=1"], "did you mean smtp_port?"),
+        (["serve", "--config", "/nonexistent-file"], "No such file"),
+        (["serve", "--proxy-protocol", "http"], "some of smtp,lmtp,pop3,imap,nntp"),
+        (["serve", "--bearer-token", "alice"], "write USER:TOKEN"),
+        (["serve", "--newsfeed", "push:user:secret@/x"], "write push:HOST:PORT/GROUPS"),
         (["reproduce", "q279798", "--build", "nonsense"], "sp3, sp4, patched"),
     ],
 )
@@ -71,6 +78,44 @@ def test_variables_are_defaults_of_flags(monkeypatch: pytest.MonkeyPatch) -> Non
     assert parsed.user == ["alice:secret", "bob:secret"]
     assert parsed.strict_users is True
     assert build_parser("serve").parse_args(["serve", "--smtp-port", "off"]).smtp_port is None
+
+
+def settings_of(*flags: str) -> Settings:
+    return settings_from(build_parser("serve").parse_args(["serve", "--no-tls", *flags]))
+
+
+def test_settings_by_file_flag_and_name(tmp_path: Path) -> None:
+    path = tmp_path / "mailjam.toml"
+    path.write_text('smtp_port = 2500\nhostname = "file.example"\n[limits]\nmessage_bytes_max = 5\n')
+    settings = settings_of("--config", str(path), "--hostname", "flag.example", "--set", "pop3_expire_days=3")
+    assert settings.smtp_port == 2500
+    assert settings.front_end.hostname == "flag.example"
+    assert settings.front_end.limits.message_bytes_max == 5
+    assert settings.front_end.pop3_expire_days == 3
+    assert settings_of("--outbound-retry-seconds", "2").outbound_retry_seconds_min == 2.0
+    assert settings_of("--outbound-expire-seconds", "2").outbound_expire_seconds == 2.0
+
+
+def test_flags_for_single_settings() -> None:
+    settings = settings_of(
+        *("--proxy-protocol", "smtp,imap", "--bearer-token", "alice:t0ken", "--motd", "be kind"),
+        *("--subscription", "news.newusers", "--smtp-greeting-seconds", "1.5"),
+        *("--newsfeed", "pull+tls:me:sec@ret@news.example/a.*", "--transcripts", "somewhere"),
+    )
+    assert settings.proxy_protocol
+    assert settings.proxy_protocol_servers == ("smtp", "imap")
+    assert settings.bearer_tokens == (("alice", "t0ken"),)
+    assert settings.front_end.nntp_motd == "be kind"
+    assert settings.front_end.nntp_subscriptions == ("news.newusers",)
+    assert settings.front_end.smtp_greeting_seconds == 1.5
+    assert settings.newsfeeds == (Newsfeed(True, "news.example", 563, "a.*", tls=True, user="me", password="sec@ret"),)
+    assert settings.transcripts == Path("somewhere")
+    assert settings_of("--proxy-protocol").proxy_protocol_servers == ()
+
+
+def test_all_settings_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--no-tls", "--hostname", "shown.example", "--show-settings"]) == 0
+    assert 'hostname = "shown.example"\n' in capsys.readouterr().out
 
 
 def test_serving_does_not_import_the_explorer() -> None:
