@@ -332,7 +332,7 @@ class Server:
             before = partial(self._before_handshake, name.removesuffix("s"))
             seconds_max = self.settings.tls_handshake_seconds_max
             made = implicit_tls(factory, self.tls_context, seconds_max, self.scheduler.spawn, before)
-        elif self.settings.proxy_protocol:
+        elif self._is_proxied(name):
             made = proxied(factory)
         if name in self.addresses:  # continue after a pause, or a second start: the port that clients know
             port = self.addresses[name][1]
