@@ -20,7 +20,7 @@ examples: $(VENV)/.development
 # MINUTES=10 make fuzz: each target for that long.
 fuzz: $(VENV)/.development
 	@$(PIP) install -e '.[fuzz]'
-	for target in smtp pop3 imap nntp conversion mime formats; do $(BIN)/python tests/fuzz/fuzz.py $$target -max_total_time=$$(( $(or $(MINUTES),1) * 60 )) || exit 1; done
+	for target in smtp pop3 imap nntp sasl wildmat dialogue conversion mime formats; do $(BIN)/python tests/fuzz/fuzz.py $$target -max_total_time=$$(( $(or $(MINUTES),1) * 60 )) || exit 1; done
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -80,6 +80,8 @@ def parse_cases(text: str, name: str) -> list[Case]:
             key, _, value = line[1:].strip().partition(" ")
             cases[-1].needs.append((key, value.strip()))
         elif line.startswith("|"):
+            if not cases[-1].needs:
+                raise ValueError(f"{name}:{number}: a line with | goes on with the line with @ above it")
             key, value = cases[-1].needs[-1]
             cases[-1].needs[-1] = (key, f"{value}\n{line[2:]}")
         else:
@@ -87,8 +89,24 @@ def parse_cases(text: str, name: str) -> list[Case]:
             if match is None:
                 raise ValueError(f"{name}:{number}: not a line of a dialogue: {line!r}")
             side, connection, kind, rest = match.groups()
+            _check_step(f"{name}:{number}", side, kind, rest)
             cases[-1].steps.append(Step(number, side, int(connection or 1), kind, rest))
     return cases
+
+
+def _check_step(where: str, side: str, kind: str, text: str) -> None:
+    """Raises ValueError for what could not be run: now, not when a server waits for it."""
+    if side + kind not in ("C:", "C<", "C!", "S:", "S~", "S*", "S!"):
+        raise ValueError(f"{where}: there is no {side}{kind}")
+    try:
+        if kind in "~*":
+            re.compile(text)
+        elif kind == "<":
+            codecs.escape_decode(text.encode())
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{where}: not a regular expression: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def read_cases(folder: Path, pattern: str = "**/*.txt") -> Iterator[Case]:

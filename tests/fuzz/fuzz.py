@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import atheris
 
-with atheris.instrument_imports(include=["protocols", "emulator"]):
+with atheris.instrument_imports(include=["protocols", "emulator", "harness.dialogue"]):
     from targets import SEEDS, TARGETS
 
 

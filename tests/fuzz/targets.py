@@ -8,6 +8,7 @@ regressions.
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ from emulator.properties import PropertyMessage
 from emulator.scheduling import Preemption
 from emulator.server import Server
 from emulator.smtp import smtp_session
+from harness.dialogue import parse_cases
+from protocols import sasl
 from protocols.imap.envelope import body, bodystructure, envelope
 from protocols.imap.session import ImapSession
 from protocols.mime import parse, transfer
@@ -37,6 +40,7 @@ from protocols.nntp import NntpSession
 from protocols.pop3 import Pop3Session
 from protocols.ports import Target
 from protocols.reader import Buffer
+from protocols.wildmat import PATTERN_CHARACTERS_MAX, Pattern, Wildmat, WildmatError
 
 MESSAGE = (
     b"From: Bob <bob@b.test>\r\nTo: alice@c.test\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n"
@@ -238,7 +242,98 @@ def fuzz_formats(data: bytes) -> None:
     list(split_mbox(data))
 
 
+class Accounts:
+    """A directory with one account, for `protocols.sasl`."""
+
+    has_secrets = True
+
+    def authenticate(self, user: str, password: str) -> str | None:
+        return "alice" if (user, password) == ("alice", "secret") else None
+
+    def secret(self, user: str) -> str | None:
+        return "secret" if user == "alice" else None
+
+    def token_user(self, token: str) -> str | None:
+        return "alice" if token == "token" else None
+
+
+ACCOUNTS: Any = Accounts()
+SECRETS = (b"secret", b"token")
+MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "XOAUTH2", "OAUTHBEARER")
+
+
+def fuzz_sasl(data: bytes) -> None:
+    """Each mechanism: whatever the lines are, the exchange ends, and nobody without a secret is let in."""
+    if not data:
+        return
+    name = MECHANISMS[data[0] % len(MECHANISMS)]
+    encode = data[0] & 128
+    lines = [base64.b64encode(line) if encode else line for line in data[1:].split(b"\n")]
+    exchange = sasl.start(name, ACCOUNTS, random_octets=bytes, binding=lambda kind: b"channel")
+    assert exchange is not None
+    outcome = exchange.first(None if data[0] & 64 else lines.pop(0))
+    steps = 0
+    while isinstance(outcome, sasl.Challenge):
+        assert b"\r" not in outcome.line
+        assert b"\n" not in outcome.line
+        outcome = exchange.answer(lines.pop(0) if lines else b"*")
+        steps += 1
+        assert steps <= 4, "no mechanism has so many steps"
+    if isinstance(outcome, sasl.Success):
+        assert outcome.user == "alice"
+        assert name.startswith(("SCRAM", "CRAM")) or any(
+            secret in part for part in (data, *map(_decoded, data[1:].split(b"\n"))) for secret in SECRETS
+        )
+    assert isinstance(exchange.answer(b""), sasl.Failure)
+
+
+def _decoded(line: bytes) -> bytes:
+    try:
+        return base64.b64decode(line)
+    except ValueError:
+        return b""
+
+
+def fuzz_wildmat(data: bytes) -> None:
+    """Patterns against texts, beside a matcher that tries everything (on texts so short that it can)."""
+    pattern_text, _, text = data.decode("utf-8", "replace").partition("\n")
+    try:
+        Wildmat(pattern_text).matches(text)
+        pattern = Pattern(pattern_text)
+    except WildmatError:
+        return
+    assert len(pattern_text) <= PATTERN_CHARACTERS_MAX or "," in pattern_text
+    assert pattern.matches(text) in (True, False)
+    if len(text) <= 24 and not set(pattern_text) & set("[]\\"):
+        assert pattern.matches(text) == _slowly(pattern_text, text)
+
+
+def _slowly(pattern: str, text: str) -> bool:
+    """`*` and `?` by the book: all positions at which so much of the pattern can have ended."""
+    ends = {0}
+    for character in pattern:
+        if character == "*":
+            ends = set(range(min(ends), len(text) + 1)) if ends else ends
+        else:
+            ends = {end + 1 for end in ends if end < len(text) and character in ("?", text[end])}
+    return len(text) in ends
+
+
+def fuzz_dialogue(data: bytes) -> None:
+    """Dialogue files: cases, or a line that says what is wrong."""
+    try:
+        cases = parse_cases(data.decode("utf-8", "replace"), "fuzz")
+    except ValueError as error:
+        told = str(error)
+    else:
+        told = "".join(f"{case}" for case in cases)
+    assert not told or told.startswith("fuzz:")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
+    "sasl": fuzz_sasl,
+    "wildmat": fuzz_wildmat,
+    "dialogue": fuzz_dialogue,
     "smtp": fuzz_smtp,
     "pop3": fuzz_pop3,
     "imap": fuzz_imap,
@@ -260,13 +355,31 @@ KINDS = [
     b"Content-Transfer-Encoding: quoted-printable\r\n\r\n<b>=D0=\r\n",
     b"Subject: x\r\n\r\nbegin 644 a.txt\r\n#86)C\r\n`\r\nend\r\n"
     b"=ybegin line=128 size=2 name=b\r\n=nx\r\n=yend size=2\r\n",
-    b"Content-Type: multipart/alternative; boundary=a\r\n\r\n--a\r\nContent-Type: text/enriched\r\n\r\n<bold>x</bold>\r\n"
+    b"Content-Type: multipart/alternative; boundary=a\r\n\r\n--a\r\n"
+    b"Content-Type: text/enriched\r\n\r\n<bold>x</bold>\r\n"
     b'--a\r\nContent-Type: multipart/related; start="<1>"; boundary=b\r\n\r\n--b\r\nContent-ID: <1>\r\n'
     b"Content-Type: text/html\r\n\r\n<img>\r\n--b\r\nContent-Type: image/gif\r\n\r\nGIF\r\n--b--\r\n--a--\r\n",
 ]
 """One message of each kind that takes a way of its own through the conversion."""
 
 SEEDS: dict[str, list[bytes]] = {
+    "sasl": [
+        b"\x80\0alice\0secret",
+        b"\xc0\0alice\0secret",
+        b"\xc1alice\nsecret",
+        b"\x01YWxpY2U=\nc2VjcmV0",
+        b"\xc2alice 0123456789abcdef0123456789abcdef",
+        b"\x83n,,n=alice,r=abc\nc=biws,r=abc,p=AAAA",
+        b"\x84p=tls-exporter,a=alice,n=ali=2Cce,r=abc\nc=cD10bHM=,r=abcAAAAAAAAAAAAAAAAAAAAAAAA,p=AAAA\n",
+        b"\x85user=alice\1auth=Bearer token\1\1",
+        b"\x86n,a=alice,\1auth=Bearer token\1\1",
+    ],
+    "wildmat": [b"a*b?c\naxxbyc", b"*a*a*a*b\naaaaaaaaaaaaaaaaa", b"!misc.*,[^a-z]\\*,[]a]\nmisc.test"],
+    "dialogue": [
+        b"== title [RFC 1]\n@ imap\n@ user a:b\n@ message INBOX\n| Subject: x\n|\n"
+        b"S~ \\* OK .*\nC< a\\r\\n\\x00\nS* [a-z]+\nC! eof\nS! closed\n",
+        b"# comment\n\n== two\nC2: x\nS2: y\n",
+    ],
     "smtp": [
         b"\xfeEHLO a\r\nMAIL FROM:<a@b.test> SIZE=10 BODY=8BITMIME\r\n"
         b"RCPT TO:<alice> NOTIFY=NEVER\r\nDATA\r\nSubject: x\r\n\r\n"

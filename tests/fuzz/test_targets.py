@@ -31,7 +31,7 @@ def world():
         module._world = None
 
 
-NAMES = ("smtp", "pop3", "imap", "nntp", "conversion", "mime", "formats")
+NAMES = ("smtp", "pop3", "imap", "nntp", "sasl", "wildmat", "dialogue", "conversion", "mime", "formats")
 REGRESSIONS = sorted((HERE / "regressions").glob("*-*"))
 
 

@@ -63,3 +63,9 @@ async def test_a_difference_shows_the_dialogue(address, wrong: str) -> None:  # 
     with pytest.raises(DialogueError, match=r"hello|nothing within") as caught:
         await run_case(case, lambda: asyncio.open_connection(*address), line_seconds_max=0.2)
     assert "line 2 expects" in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["| text", "S~ (", "S* [a", "C~ x", "S< x", "C! close\nC< \\x0"])
+def test_what_could_not_be_run_is_told_with_its_line(line: str) -> None:
+    with pytest.raises(ValueError, match=r"file\.txt:[23]"):
+        parse_cases(f"== x\n{line}", "file.txt")
