@@ -341,13 +341,16 @@ class PropertyMessage:
     @property
     def structure(self) -> Part:
         """MIME structure of `octets`."""
-        if self.original is not None and not self.modified:
-            if self._structure is None:
-                from protocols.mime import parse  # noqa: PLC0415  # only where a structure was not kept
+        return self._generate()[1] if self.modified else self.structure_of_original
 
-                self._structure = parse(self.original)
-            return self._structure
-        return self._generate()[1]
+    @property
+    def structure_of_original(self) -> Part:
+        """MIME structure of the original octets, whatever was changed since. There have to be original octets."""
+        if self._structure is None:
+            from protocols.mime import parse  # noqa: PLC0415  # only where a structure was not kept
+
+            self._structure = parse(self.original or b"")
+        return self._structure
 
     def _generate(self) -> tuple[bytes, Part]:
         # Here, because the converter is built on this module.

@@ -31,10 +31,17 @@ from .codepages import UTF_8, charset_of, encode_text
 from .mime_writer import Allow, Entity, encode_leaf, format_value
 from .opaque import is_opaque_message, opaque_entity
 from .report_writer import report_entity, report_type
+from .skeleton import skeleton_entity
 from .tnef_mail import needs_tnef, tnef_entity
 
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+\-]{1,127}/[a-z0-9!#$&^_.+\-]{1,127}\Z")
 _MIXED_KINDS: Final = frozenset({"multipart/digest", "multipart/parallel"})
+_NO_WRAPPERS: Final = frozenset(
+    f"multipart/{kind}"
+    for kind in ("signed", "encrypted", "report", "related", "appledouble", "form-data", "byteranges")
+)
+"""Kinds that say something of their parts which a generated multipart might not hold."""
+_DEFAULTS: Final = {"charset": "us-ascii"}
 _TOKEN: Final = re.compile(r"[a-z0-9!#$&^_.+\-]{1,60}\Z")
 
 
@@ -42,6 +49,9 @@ def content_entity(message: PropertyMessage, allow: Allow, *, tnef: bool = True)
     """The root entity: bodies and attachments of a message."""
     if is_opaque_message(message):
         return opaque_entity(message, allow)
+    kept = skeleton_entity(message, allow)
+    if kept is not None:
+        return kept
     body = body_entity(message, allow)
     if tnef and needs_tnef(message):
         return tnef_entity(message, body, allow)
@@ -58,8 +68,6 @@ def content_entity(message: PropertyMessage, allow: Allow, *, tnef: bool = True)
         root = report_entity(message, report, body, parts)
     elif body is None and len(parts) == 1:
         root = parts[0]
-        if not root.media_type.startswith("text/"):
-            root.fields = [item for item in root.fields if item != (b"Content-Disposition", b"attachment")]
     elif body is not None and not parts:
         root = body
     elif parts:
@@ -67,9 +75,29 @@ def content_entity(message: PropertyMessage, allow: Allow, *, tnef: bool = True)
     else:
         root = Entity("text/plain")
     old = _old_root(message)
+    if old is not None:
+        root = _wrapped(root, old)
+    if root.children is None and not root.media_type.startswith("text/"):
+        root.fields = [item for item in root.fields if item != (b"Content-Disposition", b"attachment")]
     _close(root, allow, "" if old is None else old.encoding)
     if old is not None:
         _keep_root(root, old)
+    return root
+
+
+def _wrapped(root: Entity, old: Part) -> Entity:
+    """The root inside a multipart of the old kind, where the old one held no more than this."""
+    kind = old.content_type
+    if root.media_type == kind or old.type != "multipart" or not _TOKEN.match(old.subtype) or kind in _NO_WRAPPERS:
+        return root
+    if kind == "multipart/mixed" or (kind == "multipart/alternative" and root.media_type != "multipart/mixed"):
+        return Entity(kind, children=[root])
+    if kind not in _MIXED_KINDS and kind != "multipart/alternative":
+        # an unknown kind is mixed (RFC 2046 section 5.1.3)
+        if root.media_type == "multipart/mixed":
+            root.media_type = kind
+            return root
+        return Entity(kind, children=[root])
     return root
 
 
@@ -218,13 +246,7 @@ def _keep_root(root: Entity, old: Part) -> None:
     raw = next((value for name, _, value in old.headers.raw if name.lower() == b"content-type"), None)
     if raw is None or not raw.isascii():
         return
-    children = root.children or []
-    messages = all(child.media_type == "message/rfc822" for child in children)
-    if (
-        root.media_type == "multipart/mixed"
-        and old.content_type in _MIXED_KINDS
-        and (messages or old.subtype != "digest")
-    ):
+    if root.media_type == "multipart/mixed" and old.content_type in _MIXED_KINDS:
         root.media_type = old.content_type
     if old.content_type != root.media_type:
         return
@@ -232,5 +254,5 @@ def _keep_root(root: Entity, old: Part) -> None:
     if root.children is not None:
         root.boundary = old.params.get("boundary", "")
         root.content_type = raw.strip(b" \r\n")
-    elif all(old.params.get(name, "").lower() == value.lower() for name, value in params.items()):
+    elif all(old.params.get(name, _DEFAULTS.get(name, "")).lower() == value.lower() for name, value in params.items()):
         root.content_type = raw.strip(b" \r\n")

@@ -53,7 +53,7 @@ from emulator.property_tags import (
     Key,
     NamedProperty,
 )
-from protocols.mime import HeaderBlock
+from protocols.mime import HeaderBlock, parse
 from protocols.mime.address import format_mailbox
 from protocols.mime.dates import format_date
 from protocols.mime.headers import unfold
@@ -333,6 +333,32 @@ def header_fields(message: PropertyMessage, content: list[Field], allow: Allow) 
     return fields
 
 
+_IDENTITIES: Final = (b"7bit", b"8bit", b"binary")
+"""Encodings that encode nothing; each allows what those before it allow (RFC 2045 section 6.2)."""
+
+
+def _says_the_same(name: bytes, old: bytes, new: bytes) -> bool:
+    """Whether the value that a content field had may stay, for what would be written now."""
+    if b" ".join(new.lower().split()) == b" ".join(old.lower().split()):
+        return True
+    if name == b"content-transfer-encoding":
+        before, now = old.strip().lower(), new.strip().lower()
+        return before in _IDENTITIES and now in _IDENTITIES and _IDENTITIES.index(before) >= _IDENTITIES.index(now)
+    if name == b"content-disposition":
+        was, will = parse(name + b": " + old + b"\r\n\r\n"), parse(name + b": " + new + b"\r\n\r\n")
+        named = {key: value for key, value in was.disposition_params.items() if value}
+        return was.disposition == will.disposition and named == will.disposition_params
+    return name == b"content-id" and old.strip() == new.strip()
+
+
+def _says_nothing(name: bytes, value: bytes) -> bool:
+    """Whether a content field that would not be written now may stay."""
+    if name != b"content-disposition":
+        return False
+    part = parse(name + b": " + value + b"\r\n\r\n")
+    return part.disposition in {"inline", "attachment"} and not any(part.disposition_params.values())
+
+
 def _kept_type(message: PropertyMessage, fields: list[Field]) -> bool:
     """Whether the old header had this Content-Type, word for word, without claiming to be MIME.
 
@@ -373,7 +399,7 @@ def _kept_fields(
     said: set[Key] = set()
     for name, _, raw in headers.raw:
         lower = name.lower()
-        value = raw.removesuffix(b"\n").removesuffix(b"\r").removeprefix(b" ")
+        value = raw.removesuffix(b"\n").removesuffix(b"\r")
         if not name or not name.isascii() or not (value.isascii() or utf8):
             continue
         if lower in seen and lower in _SINGLE:
@@ -383,9 +409,9 @@ def _kept_fields(
                 kept.append((name, value))
         elif lower in _STRUCTURAL:
             if lower in structural and lower not in seen:
-                same = b" ".join(structural[lower].lower().split()) == b" ".join(value.lower().split())
+                same = _says_the_same(lower, value, structural[lower])
                 kept.append((name, value if same else structural[lower]))
-            elif lower == b"content-disposition" and value.strip().lower() == b"inline" and lower not in seen:
+            elif lower not in structural and lower not in seen and _says_nothing(lower, value):
                 kept.append((name, value))
         elif lower in written or lower in _SYNONYMS or lower in seen:
             keys = _SYNONYMS[lower] if lower in _SYNONYMS else written[lower][0] if lower in written else None

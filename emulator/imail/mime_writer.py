@@ -50,6 +50,8 @@ class Entity:
     preamble: bytes = b""
     raw: bytes | None = None
     """The octets that `data` encodes."""
+    header: bytes | None = None
+    """The whole header of a part that is copied, with its blank line."""
 
     def add(self, name: bytes, value: bytes) -> None:
         """One more content field."""
@@ -65,6 +67,14 @@ class Entity:
             found.append((b"Content-Transfer-Encoding", self.encoding.encode("ascii")))
         return found + self.fields
 
+    def part_header(self) -> bytes:
+        """The header as that of a part in a multipart, with its blank line."""
+        if self.header is None:
+            return join_fields(self.content_fields()) + b"\r\n"
+        if self.header in {b"\r\n", b"\n"} or self.header.endswith((b"\n\r\n", b"\n\n")):
+            return self.header
+        return self.header + (b"\r\n" if self.header.endswith(b"\n") or not self.header else b"\r\n\r\n")
+
     def render(self) -> list[bytes]:
         """Octets of the body, in pieces; a multipart chooses its boundary."""
         if self.children is None:
@@ -75,7 +85,7 @@ class Entity:
         pieces = [self.preamble] if self.preamble else []
         for index, (child, body) in enumerate(zip(self.children, bodies, strict=True)):
             pieces.append((b"\r\n" if index or pieces else b"") + mark + b"\r\n")
-            pieces.append(join_fields(child.content_fields()) + b"\r\n")
+            pieces.append(child.part_header())
             pieces += body
         pieces.append((b"\r\n" if pieces else b"") + mark + b"--\r\n")
         return pieces
@@ -104,8 +114,8 @@ def stands_in(mark: bytes, bodies: list[list[bytes]]) -> bool:
 
 
 def join_fields(fields: list[Field]) -> bytes:
-    """Header octets of fields, without the blank line."""
-    return b"".join([name + b": " + value + b"\r\n" for name, value in fields])
+    """Header octets of fields, without the blank line. A value that is kept brings its own blank behind the colon."""
+    return b"".join([name + (b": " if value[:1].strip() else b":") + value + b"\r\n" for name, value in fields])
 
 
 def format_value(word: bytes, params: list[tuple[str, str]], used: int) -> bytes:

@@ -173,11 +173,15 @@ class _Reader:
         elif symbol in b"\r\n":
             self._text("\r\n")
 
-    def _word(self, word: bytes, parameter: bytes | None) -> None:
+    def _own_state(self) -> _State:
+        """The state of this group alone."""
         if self._shared:
             self._state = self._state.copy()
             self._shared = False
-        state = self._state
+        return self._state
+
+    def _word(self, word: bytes, parameter: bytes | None) -> None:
+        state = self._own_state()
         number = int(parameter) if parameter else None
         star, self._star = self._star, False
         if word == b"htmltag":

@@ -109,13 +109,14 @@ def needs_tnef(message: PropertyMessage) -> bool:
     kind = str(message.get(PR_MESSAGE_CLASS, "IPM.Note")).lower()
     if not kind.startswith(_TNEF_CLASSES):
         return True
-    for key in message.properties:
-        if isinstance(key, NamedProperty):
-            if key.guid != PS_INTERNET_HEADERS and key not in _NOT_NEEDED:
-                return True
-        elif (key not in TAG_NAMES and property_id(key) < 0x6600) or key == PR_RTF_COMPRESSED:
-            return True
-    return False
+    return any(is_beyond_mime(key) for key in message.properties)
+
+
+def is_beyond_mime(key: Key) -> bool:
+    """Whether MIME has no place for a property."""
+    if isinstance(key, NamedProperty):
+        return key.guid != PS_INTERNET_HEADERS and key not in _NOT_NEEDED
+    return (key not in TAG_NAMES and property_id(key) < 0x6600) or key == PR_RTF_COMPRESSED
 
 
 def tnef_entity(message: PropertyMessage, body: Entity | None, allow: Allow) -> Entity:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from emulator.property_tags import (
     PR_SENDER_NAME,
     PR_SENT_REPRESENTING_EMAIL_ADDRESS,
     PR_SUBJECT,
-    PR_TRANSPORT_MESSAGE_HEADERS,
     key_name,
 )
 from protocols.mime import parse
@@ -86,34 +84,13 @@ def test_the_corpus_comes_back_octet_for_octet() -> None:
         assert time.process_time() - before < 0.3 + len(octets) / 2_000_000
 
 
-def test_properties_of_the_corpus_survive_generation() -> None:
-    """The original dropped, MIME generated, converted again: the share of property values that are the same."""
-    total: Counter[str] = Counter()
-    same: Counter[str] = Counter()
-    for path in corpus():
-        message = inbound(path.read_bytes())
-        before = list(values(message))
-        message.forget_original()
-        octets = outbound(message, allow=ALL)
-        assert octets == outbound(message, allow=ALL), "generation is deterministic"
-        if not str(message[PR_MESSAGE_CLASS]).startswith("IPM.Note.SMIME"):
-            # what was signed is never put right
-            check_generated(octets, ALL)
-        after = {(name, place): value for name, place, value in values(inbound(octets))}
-        for name, place, value in before:
-            total[name] += 1
-            same[name] += after.get((name, place)) == value
-    headers = [name for name in total if name.endswith(key_name(PR_TRANSPORT_MESSAGE_HEADERS))]
-    for name in headers:
-        # the header block itself is another where structure, charset or MIME-Version had to be put right
-        del total[name], same[name]
-    assert sum(same.values()) / sum(total.values()) > 0.999
-
-
 def test_seven_bit_generation_of_the_corpus() -> None:
     for path in corpus():
         message = inbound(path.read_bytes())
         message.forget_original()
+        if not str(message[PR_MESSAGE_CLASS]).startswith("IPM.Note.SMIME"):
+            # what was signed is never put right
+            check_generated(outbound(message, allow=ALL), ALL)
         octets = outbound(message)
         if not str(message[PR_MESSAGE_CLASS]).startswith("IPM.Note.SMIME"):
             check_generated(octets, Allow.SEVEN_BIT)
