@@ -23,6 +23,7 @@ from protocols.actor import Actor
 
 if TYPE_CHECKING:
     from emulator.server import Server
+    from emulator.thread_pool import ThreadPool
     from harness.world import World
 
 WHO = {
@@ -143,6 +144,20 @@ def advice(state: dict[str, Any]) -> list[str]:
     ]
 
 
+def describe_pools(pools: Iterable[ThreadPool]) -> list[dict[str, Any]]:
+    """Pools of so many threads, where the build has them: who has a thread and who waits for one."""
+    return [
+        {
+            "name": pool.name,
+            "threads_max": pool.threads_max,
+            "busy": [str(actor) for actor in pool.busy],
+            "waiting": [str(actor) for actor, _ in pool.waiting],
+        }
+        for pool in pools
+        if pool.threads_max is not None
+    ]
+
+
 def still_works(state: dict[str, Any]) -> list[str]:
     """What does not need the sections that are blocked."""
     blocked = {section["name"] for section in state["sections"] if section["waiters"]}
@@ -160,6 +175,7 @@ def snapshot(server: Server) -> dict[str, Any]:
     state = describe_sections(server.sections, now)
     state["build"] = server.build.number
     state["defects"] = sorted(server.build.defects)
+    state["thread_pools"] = describe_pools(server.pools.values())
     state["actors"] = [describe_actor(actor, now) for actor in actors_of(server)]
     state["queues"] = server.queue_lengths()
     state["services"] = [
@@ -241,6 +257,10 @@ def text_lines(state: dict[str, Any], *, stacks: bool = True) -> list[str]:
     for section in state["sections"]:
         owner = f"held {section['held_seconds']:.1f} s by {section['owner']}" if section["owner"] else "free"
         lines.append(f"  {section['rank']} {section['name']:10} {owner}, {len(section['waiters'])} waiting")
+    for pool in state.get("thread_pools", ()):
+        lines.append(f"threads of the {pool['name']}: {len(pool['busy'])} of {pool['threads_max']} busy")
+        lines += [f"  busy: {actor}" for actor in pool["busy"]]
+        lines += [f"  waits for a thread: {actor}" for actor in pool["waiting"]]
     if state["actors"]:
         lines.append("actors:")
     for actor in state["actors"]:

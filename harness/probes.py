@@ -1,12 +1,13 @@
 """Black-box probes of mail and news servers: one session each, with a deadline for every stage.
 
-A probe knows the protocol only as far as a liveness check has to: greeting, one harmless command, a login where a user
-was given, one message. Plain TCP; servers that insist on TLS before a login are probed up to there.
+A probe knows the protocol only as far as a liveness check has to: greeting, one harmless command, TLS where it is
+wanted (from the first octet or by STARTTLS: RFC 8314, 3207, 2595, 4642), a login where a user was given, one message.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Coroutine
 from typing import Any, ClassVar, TypeVar
@@ -26,28 +27,72 @@ class StageError(Exception):
         self.detail = detail
 
 
+def tls_context(ca_file: str = "") -> ssl.SSLContext:
+    """For probes: a certificate is checked only against a given authority. Raises OSError for a file that is none.
+
+    Whether a server is alive does not depend on who signed its certificate; whether to trust it is another question.
+    """
+    context = ssl.create_default_context(cafile=ca_file or None)
+    if not ca_file:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Session:
     """A connection to a server. `seconds` has the time that each stage took; every method raises StageError."""
 
     protocol: ClassVar[str] = ""
     welcome: ClassVar[tuple[bytes, ...]] = ()
     hello: ClassVar[bytes] = b""
+    starttls: ClassVar[tuple[bytes, bytes]] = (b"STARTTLS", b"")
+    """The command that starts TLS, and how its reply begins."""
 
-    def __init__(self, host: str, port: int, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        deadline_seconds: float,
+        *,
+        implicit_tls: ssl.SSLContext | None = None,
+        start_tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`implicit_tls`: from the first octet; `start_tls`: by the protocol's command, behind the greeting."""
+        self._implicit_tls = implicit_tls
+        self._start_tls = start_tls
         self.host = host
         self.port = port
         self.deadline_seconds = deadline_seconds
         self.seconds: dict[str, float] = {}
+        self._unfinished: asyncio.WriteTransport | None = None
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
 
     async def open(self) -> None:
         """Connect, read the greeting, say hello."""
         await self.timed("connect", self._connect())
+        if self._implicit_tls is not None:
+            await self.timed("tls", self._handshake(self._implicit_tls))
         line = await self.timed("greeting", self.line("greeting"))
         if not line.startswith(self.welcome):
             raise StageError("refusing", "greeting", line.decode("latin-1"))
         await self.timed("hello", self.command("hello", self.hello))
+        if self._start_tls is not None:
+            text, wanted = self.starttls
+            _expect("tls", await self.timed("tls", self.command("tls", text)), wanted)
+            await self.timed("tls", self._handshake(self._start_tls))
+            await self.timed("hello", self.command("hello", self.hello))
+
+    async def _handshake(self, context: ssl.SSLContext) -> None:
+        assert self.writer is not None
+        self._unfinished = self.writer.transport
+        try:
+            await self.writer.start_tls(context, server_hostname=self.host)
+            self._unfinished = None
+        except ssl.SSLCertVerificationError as error:
+            raise StageError("refusing", "tls", f"its certificate: {error.verify_message}") from error
+        except ssl.SSLError as error:
+            raise StageError("down", "tls", f"no TLS: {error.reason or error}") from error
 
     async def _connect(self) -> None:
         try:
@@ -115,6 +160,9 @@ class Session:
         if self.writer is not None:
             self.writer.close()
             self.writer = None
+        if self._unfinished is not None:  # nobody closes what is below a handshake that did not end well
+            self._unfinished.abort()
+            self._unfinished = None
 
 
 def _expect(stage: str, lines: list[bytes], *wanted: bytes) -> list[bytes]:
@@ -126,6 +174,7 @@ def _expect(stage: str, lines: list[bytes], *wanted: bytes) -> list[bytes]:
 class SmtpSession(Session):
     protocol = "smtp"
     welcome = (b"220",)
+    starttls = (b"STARTTLS", b"220")
     hello = b"EHLO probe.localdomain"
 
     def complete(self, lines: list[bytes]) -> bool:
@@ -146,35 +195,41 @@ class Pop3Session(Session):
     protocol = "pop3"
     welcome = (b"+OK",)
     hello = b"CAPA"
+    starttls = (b"STLS", b"+OK")
     _long = False
+
+    async def command(self, stage: str, text: bytes) -> list[bytes]:
+        self._long = text == self.hello or text.startswith(b"TOP ")
+        return await super().command(stage, text)
 
     def complete(self, lines: list[bytes]) -> bool:
         return not self._long or not lines[0].startswith(b"+OK") or lines[-1] == b"."
-
-    async def open(self) -> None:
-        self._long = True
-        await super().open()
-        self._long = False
 
     async def noop(self) -> None:
         """Before a login any reply will do, also that the command is not known here."""
         await super().noop()
 
     async def login(self, user: str, password: str) -> None:
+        """A maildrop that somebody else has open is no illness: the password was right (RFC 2449 section 8.1.1)."""
         for text in (f"USER {user}", f"PASS {password}"):
-            _expect("login", await self.timed("login", self.command("login", text.encode())), b"+OK")
+            reply = await self.timed("login", self.command("login", text.encode()))
+            if not reply[-1].upper().startswith((b"-ERR [IN-USE]", b"-ERR [LOGIN-DELAY]")):
+                _expect("login", reply, b"+OK")
+
+    async def leave(self) -> None:
+        """QUIT: the maildrop is free again for its owner, and for the next round."""
+        await self.timed("login", self.command("login", b"QUIT"))
 
     async def find(self, mark: str) -> bool:
         reply = _expect("delivery", await self.timed("delivery", self.command("delivery", b"STAT")), b"+OK")
         count = int(reply[0].split()[1])
         for number in range(count, max(0, count - 50), -1):
-            self._long = True
             lines = await self.timed("delivery", self.command("delivery", b"TOP %d 0" % number))
-            self._long = False
             if any(line.lower().startswith(b"subject:") and mark.encode() in line for line in lines):
                 await self.timed("delivery", self.command("delivery", b"DELE %d" % number))
-                await self.timed("delivery", self.command("delivery", b"QUIT"))
+                await self.leave()
                 return True
+        await self.leave()
         return False
 
 
@@ -182,6 +237,7 @@ class ImapSession(Session):
     protocol = "imap"
     welcome = (b"* OK", b"* PREAUTH")
     hello = b"p0 CAPABILITY"
+    starttls = (b"p0 STARTTLS", b"p0 OK")
     _tag = b"p0"
 
     def complete(self, lines: list[bytes]) -> bool:
@@ -216,6 +272,7 @@ class NntpSession(Session):
     protocol = "nntp"
     welcome = (b"200", b"201")
     hello = b"DATE"
+    starttls = (b"STARTTLS", b"382")
 
     async def noop(self) -> None:
         await self.timed("noop", self.command("noop", b"DATE"))

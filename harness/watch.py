@@ -23,9 +23,11 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from harness.probes import SESSIONS, ImapSession, Pop3Session, Session, SmtpSession, StageError
+from harness.probes import SESSIONS, Pop3Session, Session, SmtpSession, StageError, tls_context
 
 PROTOCOLS = ("smtp", "pop3", "imap", "nntp")
+SERVICES = (*PROTOCOLS, *(f"{name}s" for name in PROTOCOLS))
+"""What can be watched: in plain (or by STARTTLS), and with TLS from the first octet."""
 _GRAVITY = {"alive": 0, "slow": 1, "backing up": 2, "refusing": 2, "hung": 2, "down": 2}
 _DELIVERY_POLL_SECONDS = 0.2
 
@@ -50,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """`targets`: protocol → (host, port). Deadlines and limits in seconds."""
+    """`targets`: service (`imap`, `imaps`) → (host, port). Deadlines and limits in seconds."""
 
     targets: dict[str, tuple[str, int]]
     user: str = ""
@@ -59,6 +61,15 @@ class WatchSettings:
     deadline_seconds: float = 2.5
     slow_seconds: float = 1.0
     delivery_seconds: float = 10.0
+    start_tls: bool = False
+    """Whether TLS is started by the protocol's command where it is not there from the first octet."""
+    ca_file: str = ""
+    """PEM file of the authority that certificates are checked against; empty: they are not checked."""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.targets) - set(SERVICES)
+        if unknown:
+            raise ValueError(f"{unknown.pop()!r} cannot be watched: there are {', '.join(SERVICES)}")
 
 
 class Watcher:
@@ -67,6 +78,7 @@ class Watcher:
     def __init__(self, settings: WatchSettings) -> None:
         self.settings = settings
         self.kept: dict[str, Session] = {}
+        self._context = tls_context(settings.ca_file)
 
     async def round(self) -> list[Finding]:
         """One probe of every target, at the same time, and then of a delivery."""
@@ -75,9 +87,8 @@ class Watcher:
         return findings + ([delivery] if delivery is not None else [])
 
     async def _probe(self, name: str) -> Finding:
-        host, port = self.settings.targets[name]
-        session = SESSIONS[name](host, port, self.settings.deadline_seconds)
-        kept, opened = await asyncio.gather(self._ask_kept(name), self._open(session))
+        session = self.session(name)
+        kept, opened = await asyncio.gather(self._ask_kept(name), self._open(name, session))
         finding = self._judge(name, session, opened, kept)
         if opened is None and (kept is not None or name not in self.kept):
             old = self.kept.pop(name, None)
@@ -92,14 +103,39 @@ class Watcher:
             session.close()
         return finding
 
-    async def _open(self, session: Session) -> StageError | None:
+    def session(self, name: str) -> Session:
+        """A new session with a target, not yet connected."""
+        host, port = self.settings.targets[name]
+        implicit = name not in PROTOCOLS
+        return SESSIONS[name.removesuffix("s") if implicit else name](
+            host,
+            port,
+            self.settings.deadline_seconds,
+            implicit_tls=self._context if implicit else None,
+            start_tls=self._context if self.settings.start_tls and not implicit else None,
+        )
+
+    async def _open(self, name: str, session: Session) -> StageError | None:
         try:
             await session.open()
-            if self.settings.user and session.protocol != "smtp":
+            if self.settings.user and isinstance(session, Pop3Session):
+                await self._log_in_and_out(session, self.session(name))
+            elif self.settings.user:
                 await session.login(self.settings.user, self.settings.password)
         except StageError as error:
             return error
         return None
+
+    async def _log_in_and_out(self, session: Session, other: Session) -> None:
+        """On another connection: a session that is kept open may not have the maildrop, which only one can have."""
+        assert isinstance(other, Pop3Session)
+        try:
+            await other.open()
+            await other.login(self.settings.user, self.settings.password)
+            session.seconds["login"] = other.seconds["login"]
+            await other.leave()
+        finally:
+            other.close()
 
     async def _ask_kept(self, name: str) -> StageError | None:
         """Ask something on the session of earlier rounds; None when it answers, or when there is none."""
@@ -138,15 +174,17 @@ class Watcher:
     async def _delivery(self, states: dict[str, Finding]) -> Finding | None:
         """Send a message and look for it in the mailbox; None where that was not asked for."""
         settings = self.settings
-        reader_name = next((name for name in ("imap", "pop3") if name in settings.targets), None)
-        if not settings.user or "smtp" not in settings.targets or reader_name is None:
+        reader_name = next((name for name in ("imap", "imaps", "pop3", "pop3s") if name in settings.targets), None)
+        sender_name = next((name for name in ("smtp", "smtps") if name in settings.targets), None)
+        if not settings.user or sender_name is None or reader_name is None:
             return None
-        if any(_GRAVITY[states[name].status] > 1 for name in ("smtp", reader_name)):
+        if any(_GRAVITY[states[name].status] > 1 for name in (sender_name, reader_name)):
             return None
         mark = f"mailjam-watch-{secrets.token_hex(8)}"
         recipient = settings.recipient or (settings.user if "@" in settings.user else f"{settings.user}@localhost")
         start = time.monotonic()
-        sender = SmtpSession(*settings.targets["smtp"], settings.deadline_seconds)
+        sender = self.session(sender_name)
+        assert isinstance(sender, SmtpSession)
         try:
             await sender.open()
             await sender.submit(recipient, recipient, mark)
@@ -155,11 +193,10 @@ class Watcher:
         finally:
             sender.close()
         accepted = time.monotonic() - start
-        kind: type[Session] = ImapSession if reader_name == "imap" else Pop3Session
         deadline = start + settings.delivery_seconds
         while time.monotonic() < deadline:
             try:
-                if await self._look(kind, settings.targets[reader_name], mark):
+                if await self._look(reader_name, mark):
                     seconds = {"transaction": accepted, "delivery": time.monotonic() - start}
                     status = (
                         "slow"
@@ -173,8 +210,8 @@ class Watcher:
         detail = f"accepted, but not in the mailbox after {settings.delivery_seconds:g} s"
         return Finding("delivery", "backing up", "delivery", detail, {"transaction": accepted})
 
-    async def _look(self, kind: type[Session], target: tuple[str, int], mark: str) -> bool:
-        session = kind(*target, self.settings.deadline_seconds)
+    async def _look(self, name: str, mark: str) -> bool:
+        session = self.session(name)
         try:
             await session.open()
             await session.login(self.settings.user, self.settings.password)
@@ -285,6 +322,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("watch", help="probe any mail server from outside: alive, slow, hung, backing up …")
     for name in PROTOCOLS:
         parser.add_argument(f"--{name}", metavar="H:P", type=_address, help=f"the {name.upper()} server")
+    for name in PROTOCOLS:
+        text = f"{name.upper()} with TLS from the first octet"
+        parser.add_argument(f"--{name}s", metavar="H:P", type=_address, help=text)
+    parser.add_argument("--starttls", action="store_true", help="start TLS on the plain ports, before the login")
+    parser.add_argument("--ca", default="", metavar="FILE", help="check certificates against this authority (PEM)")
     parser.add_argument("--user", default="", help="log in, and watch whether mail to this user arrives")
     parser.add_argument("--password", default="")
     parser.add_argument("--recipient", default="", help="address for the delivery probe (USER or USER@localhost)")
@@ -302,7 +344,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, 1 or 2 by the gravest finding of the last round; 3 when nothing was to be watched."""
-    targets = {name: getattr(args, name) for name in PROTOCOLS if getattr(args, name)}
+    targets = {name: getattr(args, name) for name in SERVICES if getattr(args, name)}
     if not targets and not args.stop_command:
         print("mailjam watch: name a server, such as --smtp localhost:25", file=sys.stderr)
         return 3
@@ -310,13 +352,25 @@ def run(args: argparse.Namespace) -> int:
         print("mailjam watch: --stop-command and --pid belong together", file=sys.stderr)
         return 3
     settings = WatchSettings(
-        targets, args.user, args.password, args.recipient, args.deadline, args.slow, args.delivery_deadline
+        targets,
+        args.user,
+        args.password,
+        args.recipient,
+        args.deadline,
+        args.slow,
+        args.delivery_deadline,
+        args.starttls,
+        args.ca,
     )
-    return asyncio.run(_run(args, settings))
+    try:
+        watcher = Watcher(settings)
+    except OSError as error:  # ssl's errors are among them
+        print(f"mailjam watch: --ca {args.ca}: {error.strerror or error}", file=sys.stderr)
+        return 3
+    return asyncio.run(_run(args, watcher))
 
 
-async def _run(args: argparse.Namespace, settings: WatchSettings) -> int:
-    watcher = Watcher(settings)
+async def _run(args: argparse.Namespace, watcher: Watcher) -> int:
     try:
         if args.stop_command:
             findings, stacks = await watch_stop(watcher, args.stop_command, args.pid, args.stop_seconds)

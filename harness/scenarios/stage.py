@@ -20,6 +20,8 @@ from protocols.ports import Target
 READER, OTHER, PASSWORD, GROUP = "alice", "bob", "secret", "misc.test"
 PATIENCE_SECONDS = 1.0
 """A conversion that has not answered by then is taken as hung; it takes a few milliseconds."""
+PATIENCE_STEPS = 20
+"""In so many steps: while the process has no processor, or its loop is busy, time does not count beyond one of them."""
 
 LOOK_EVERY_SECONDS = 0.005
 
@@ -40,9 +42,19 @@ class Stage:
     """`async with Stage("5.5.2650.24") as stage:`; everything on it has a deadline."""
 
     def __init__(
-        self, build: str, defects: frozenset[str] = frozenset(), *, with_smarthost: bool = False, **fields: Any
+        self,
+        build: str,
+        defects: frozenset[str] = frozenset(),
+        *,
+        with_smarthost: bool = False,
+        patience_factor: int = 1,
+        **fields: Any,
     ) -> None:
-        """`with_smarthost`: a second server of the last build takes mail for domains that are not this one's."""
+        """`with_smarthost`: a second server of the last build takes mail for domains that are not this one's.
+
+        `patience_factor`: how many times as long as usual what does not answer is waited for.
+        """
+        self._patience_factor = patience_factor
         fields = {"tls": False, **fields}
         self.settings = Settings(
             build=build,
@@ -127,8 +139,11 @@ class Stage:
         """It, when it has ended within PATIENCE_SECONDS."""
         task = asyncio.ensure_future(awaitable)
         self._tasks.append(task)
-        done, _ = await asyncio.wait([task], timeout=PATIENCE_SECONDS)
-        return task if done else None
+        for _ in range(PATIENCE_STEPS * self._patience_factor):
+            done, _ = await asyncio.wait([task], timeout=PATIENCE_SECONDS / PATIENCE_STEPS)
+            if done:
+                return task
+        return None
 
     async def answers(self, awaitable: Awaitable[Any]) -> bool:
         """Whether it comes to an end (by success, a refusal or a lost connection) within PATIENCE_SECONDS."""

@@ -10,9 +10,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
+from emulator.builds import DEFAULT_BUILD
+from harness.jam import arm
+from harness.scenarios.stage import OTHER, PASSWORD, READER, Stage, mail
 from harness.watch import PROTOCOLS, Finding, Watcher, WatchSettings, add_parser, exit_code, process_alive, take_stacks
 
 GREETING = {"smtp": "220 ready", "pop3": "+OK ready", "imap": "* OK ready", "nntp": "200 ready"}
@@ -184,6 +190,78 @@ async def test_a_stop_that_never_ends_is_told_with_stacks() -> None:
     assert "cannot be looked into" in take_stacks(process.pid)
 
 
+TLS_PORTS: dict[str, Any] = {"smtps_port": 0, "pop3s_port": 0, "imaps_port": 0, "nntps_port": 0}
+
+
+def of_stage(stage: Stage, *names: str, **options: Any) -> Watcher:
+    targets = {name: stage.server.addresses[name] for name in names}
+    settings = {"deadline_seconds": 20.0, "slow_seconds": 30.0, "delivery_seconds": 30.0} | options
+    return Watcher(WatchSettings(targets, **settings))
+
+
+async def rounds_of(watcher: Watcher, count: int = 1) -> dict[str, Finding]:
+    try:
+        for _ in range(count):
+            found = await watcher.round()
+    finally:
+        watcher.close()
+    return {finding.service: finding for finding in found}
+
+
+async def test_tls_from_the_first_octet_and_by_command() -> None:
+    async with Stage(DEFAULT_BUILD, tls=True, **TLS_PORTS) as stage:
+        login = {"user": READER, "password": PASSWORD, "recipient": f"{READER}@example.com"}
+        for names, start_tls in ((PROTOCOLS, True), (tuple(f"{name}s" for name in PROTOCOLS), False)):
+            found = await rounds_of(of_stage(stage, *names, start_tls=start_tls, **login), 2)
+            assert {finding.status for finding in found.values()} == {"alive"}, [
+                finding.line() for finding in found.values()
+            ]
+            assert set(found) == {*names, "delivery"}
+            assert all("tls" in found[name].seconds for name in names)
+
+
+async def test_where_tls_fails_is_told(tmp_path: Path) -> None:
+    async with Stage(DEFAULT_BUILD, tls=True, **TLS_PORTS) as stage:
+        authority = tmp_path / "authority.pem"
+        authority.write_text(await asyncio.to_thread(some_authority))
+        found = await rounds_of(of_stage(stage, "imaps", ca_file=str(authority)))
+        assert (found["imaps"].status, found["imaps"].where) == ("refusing", "tls")
+        assert "certificate" in found["imaps"].detail
+    async with Stage(DEFAULT_BUILD) as stage:
+        found = await rounds_of(of_stage(stage, "smtp", "pop3", start_tls=True))
+        assert {(finding.status, finding.where) for finding in found.values()} == {("refusing", "tls")}
+    async with watched("imap") as (server, watcher):
+        kept = Watcher(WatchSettings({"imaps": ("127.0.0.1", server.port)}, deadline_seconds=DEADLINE))
+        found = await rounds_of(kept)
+        assert (found["imaps"].status, found["imaps"].where) in (("hung", "tls"), ("down", "tls"))
+        assert not watcher.kept
+
+
+def some_authority() -> str:
+    """The certificate of an authority that has signed nothing here."""
+    return trustme.CA().cert_pem.bytes().decode()
+
+
+async def test_a_jammed_mailjam_is_backing_up() -> None:
+    """From outside every protocol answers; only mail does not arrive. That is what the administrators saw in 2000."""
+    async with Stage("5.5.2653.23") as stage:
+        await stage.prepare_reader()
+        stage.server.converter.forget_converted()
+        trap = arm(stage.server)
+        reader = await stage.pop3(OTHER)
+        reader.write(b"RETR 1\r\n")
+        await stage.send(mail("the one that jams"))
+        async with asyncio.timeout(20):
+            await trap.closed.wait()
+        login = {"user": READER, "password": PASSWORD, "recipient": f"{READER}@example.com"}
+        found = await rounds_of(of_stage(stage, *PROTOCOLS, **login, delivery_seconds=1.0))
+        assert {name: finding.status for name, finding in found.items()} == {
+            **dict.fromkeys(PROTOCOLS, "alive"),
+            "delivery": "backing up",
+        }
+        assert stage.server.sections.cycles()
+
+
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     parser = "import argparse, sys; from harness.watch import add_parser; p = argparse.ArgumentParser(); "
     script = parser + f"add_parser(p.add_subparsers()); a=p.parse_args({['watch', *arguments]!r});sys.exit(a.run(a))"
@@ -197,6 +275,13 @@ def test_the_command_prints_lines_and_has_exit_codes() -> None:
     assert command().returncode == 3
     assert "belong together" in command("--stop-command", "true").stderr
     assert "is not HOST:PORT" in command("--smtp", "nowhere").stderr
+    unknown = command("--imaps", "127.0.0.1:1", "--ca", "nowhere.pem")
+    assert (unknown.returncode, unknown.stderr) == (3, "mailjam watch: --ca nowhere.pem: No such file or directory\n")
+
+
+def test_an_unknown_service_is_refused() -> None:
+    with pytest.raises(ValueError, match="'ldap' cannot be watched"):
+        WatchSettings({"ldap": ("127.0.0.1", 389)})
 
 
 def test_findings_are_one_line() -> None:

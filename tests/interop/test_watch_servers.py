@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import runpy
 import shutil
 import signal
 import socket
@@ -13,8 +15,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
 from harness.watch import Finding, Watcher, WatchSettings
 
@@ -27,7 +31,9 @@ state_dir = {base}/state
 log_path = {base}/dovecot.log
 protocols = imap pop3
 listen = 127.0.0.1
-ssl = no
+ssl = yes
+ssl_cert = <{base}/server.pem
+ssl_key = <{base}/server.pem
 disable_plaintext_auth = no
 mail_location = maildir:{base}/mail/%u
 first_valid_uid = 1
@@ -46,7 +52,8 @@ service imap-login {{
     port = {imap}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {imaps}
+    ssl = yes
   }}
 }}
 service pop3-login {{
@@ -96,7 +103,9 @@ def need(program: str) -> str:
     found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if found is None:
         text = f"{program} is missing: apt-get install dovecot-imapd dovecot-pop3d postfix"
-        pytest.fail(text) if os.environ.get("CI") else pytest.skip(text)
+        if os.environ.get("CI"):
+            pytest.fail(text)
+        pytest.skip(text)
     if os.geteuid() != 0:
         pytest.skip("Dovecot and Postfix have to be started by root")
     return found
@@ -148,8 +157,8 @@ class Servers:
     ports: dict[str, int]
 
     def watcher(self, **options: float) -> Watcher:
-        targets = {name: ("127.0.0.1", port) for name, port in self.ports.items()}
-        settings = {"deadline_seconds": 2.5, "slow_seconds": 2.0, "delivery_seconds": 20.0} | options
+        targets = {name: ("127.0.0.1", port) for name, port in self.ports.items() if name != "imaps"}
+        settings: dict[str, Any] = {"deadline_seconds": 20.0, "slow_seconds": 10.0, "delivery_seconds": 40.0} | options
         return Watcher(WatchSettings(targets, "alice", "secret", "alice@example.test", **settings))
 
 
@@ -164,7 +173,8 @@ def servers() -> Iterator[Servers]:
     os.chown(base / "mail", uid, gid)
     os.chown(base / "home", uid, gid)
     shutil.chown(base / "data", "postfix")
-    ports = {name: free_port() for name in ("smtp", "pop3", "imap")}
+    ports = {name: free_port() for name in ("smtp", "pop3", "imap", "imaps")}
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(base / "server.pem"))
     version = subprocess.run([dovecot, "--version"], capture_output=True, text=True, check=True).stdout.split()[0]
     if not version.startswith("2.3"):
         pytest.skip(f"the configuration is for Dovecot 2.3, not {version}")
@@ -193,8 +203,8 @@ def servers() -> Iterator[Servers]:
     subprocess.run([postfix, "-c", str(etc), "check"], check=False, capture_output=True, timeout=60)
     mta = subprocess.Popen([postfix, "-c", str(etc), "start-fg"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        for port in ports.values():
-            wait_for_port(port)
+        for name in ("smtp", "pop3", "imap"):
+            wait_for_port(ports[name])
         yield Servers(imap, mta, etc, ports)
     finally:
         subprocess.run([postfix, "-c", str(etc), "stop"], check=False, capture_output=True, timeout=30)
@@ -230,7 +240,7 @@ async def test_healthy_servers_are_alive_round_after_round(servers: Servers) -> 
 
 
 async def test_a_stopped_dovecot_is_hung_and_postfix_is_not(servers: Servers) -> None:
-    watcher = servers.watcher()
+    watcher = servers.watcher(deadline_seconds=2.5)
     try:
         await watcher.round()
         with stopped(servers.dovecot.pid):
@@ -258,3 +268,36 @@ async def test_a_held_queue_is_backing_up(servers: Servers) -> None:
         watcher.close()
         subprocess.run([*configure, "-e", "defer_transports="], check=True)
         subprocess.run(reload, check=True, capture_output=True)
+
+
+async def test_tls_of_dovecot(servers: Servers) -> None:
+    watcher = Watcher(WatchSettings({"imaps": ("127.0.0.1", servers.ports["imaps"])}, "alice", "secret"))
+    try:
+        (found,) = await watcher.round()
+        assert found.status in ("alive", "slow"), found
+        assert "tls" in found.seconds
+    finally:
+        watcher.close()
+
+
+async def test_inn_healthy_and_stopped() -> None:
+    inn_tests = runpy.run_path(str(Path(__file__).with_name("test_nntp_inn.py")))
+    if not (inn_tests["BINARIES"] / "innd").exists():
+        text = "innd is missing: apt-get install inn2"
+        pytest.fail(text) if os.environ.get("CI") else pytest.skip(text)
+    if os.geteuid() != 0:
+        pytest.skip("INN has to be started by root")
+    with tempfile.TemporaryDirectory(prefix="mailjam-watch-") as folder:
+        Path(folder).chmod(0o755)
+        inn = await asyncio.to_thread(inn_tests["Inn"], Path(folder) / "inn", ("misc.test",))
+        watcher = Watcher(WatchSettings({"nntp": ("127.0.0.1", inn.reader_port)}, slow_seconds=5.0))
+        try:
+            for _ in range(3):
+                (found,) = await watcher.round()
+                assert found.status in ("alive", "slow"), found
+            with stopped(inn.processes[1].pid):
+                (found,) = await watcher.round()
+            assert (found.status, found.where) == ("hung", "all sessions"), found
+        finally:
+            watcher.close()
+            await asyncio.to_thread(inn.stop)
