@@ -11,6 +11,7 @@ import aiosmtplib
 from protocols.smtp.grammar import encode_xtext
 
 from .config import SettingsError
+from .downgrade import EIGHT_BIT, SEVEN_BIT, CannotDowngrade, downgrade
 from .dsn import DELIVERED, FAILED, RELAYED, Outcome
 from .spool import Envelope
 
@@ -103,9 +104,22 @@ def _unsendable(envelope: Envelope, octets: bytes) -> tuple[str, str] | None:
     header = octets[: octets.find(b"\r\n\r\n")]
     if header.count(b"\nReceived:") + header.startswith(b"Received:") > RECEIVED_FIELDS_MAX:
         return "5.4.6", "the message goes in circles"
-    if envelope.options.get("body") == "BINARYMIME":
-        return "5.6.1", "a binary message cannot be sent on (RFC 3030 section 3)"
     return None
+
+
+def _fitted(client: aiosmtplib.SMTP, envelope: Envelope, octets: bytes) -> tuple[bytes, str]:
+    """The message as the next host takes it, and its BODY (RFC 3030 section 3). Raises CannotDowngrade."""
+    body = str(envelope.options.get("body", ""))
+    binary = body == "BINARYMIME"
+    if binary and client.supports_extension("binarymime") and client.supports_extension("chunking"):
+        return octets, body
+    if client.supports_extension("8bitmime"):
+        if binary:
+            octets = downgrade(octets, EIGHT_BIT)
+        return octets, "8BITMIME" if body == "8BITMIME" or not octets.isascii() else ""
+    if binary or not octets.isascii():
+        octets = downgrade(octets, SEVEN_BIT)
+    return octets, ""
 
 
 def _all_failed(recipients: Sequence[str], status: str, text: str) -> Attempt:
@@ -123,9 +137,17 @@ async def _send(
         return _all_failed(envelope.recipients, "5.7.30", "REQUIRETLS: the next host does not support it")
     if utf8 and not client.supports_extension("smtputf8"):
         return _all_failed(envelope.recipients, "5.6.7", "the next host does not support SMTPUTF8")
+    body = "8BITMIME" if options.get("body") == "8BITMIME" and client.supports_extension("8bitmime") else ""
+    if not as_it_is:
+        try:
+            octets, body = _fitted(client, envelope, octets)
+        except CannotDowngrade as error:
+            return _all_failed(envelope.recipients, "5.6.3", f"the next host takes no such message: {error}")
     encoding = "utf-8" if utf8 else "ascii"
     reports = client.supports_extension("dsn")
-    await client.mail(envelope.reverse_path, options=_mail_options(client, envelope, len(octets)), encoding=encoding)
+    await client.mail(
+        envelope.reverse_path, options=_mail_options(client, envelope, len(octets), body), encoding=encoding
+    )
     attempt, taken = Attempt(), []
     for address in envelope.recipients:
         try:
@@ -137,7 +159,10 @@ async def _send(
     if not taken:
         return attempt
     try:
-        await (_data_as_it_is(client, octets) if as_it_is else client.data(octets))
+        if body == "BINARYMIME":
+            await _bdat(client, octets)
+        else:
+            await (_data_as_it_is(client, octets) if as_it_is else client.data(octets))
     except aiosmtplib.SMTPDataError as error:
         _merge(attempt, _refused(taken, host, error.code, error.message))
         return attempt
@@ -160,12 +185,21 @@ async def _data_as_it_is(client: aiosmtplib.SMTP, octets: bytes) -> None:
         raise aiosmtplib.SMTPDataError(reply.code, reply.message)
 
 
-def _mail_options(client: aiosmtplib.SMTP, envelope: Envelope, size: int) -> list[str]:
+async def _bdat(client: aiosmtplib.SMTP, octets: bytes) -> None:
+    """The message in one chunk (RFC 3030). Raises SMTPDataError."""
+    assert client.protocol is not None
+    client.protocol.write(b"BDAT %d LAST\r\n" % len(octets) + octets)
+    reply = await client.protocol.read_response(timeout=client.timeout)
+    if reply.code != 250:
+        raise aiosmtplib.SMTPDataError(reply.code, reply.message)
+
+
+def _mail_options(client: aiosmtplib.SMTP, envelope: Envelope, size: int, body: str) -> list[str]:
     options, found = envelope.options, []
     if client.supports_extension("size"):
         found.append(f"SIZE={size}")
-    if options.get("body") == "8BITMIME" and client.supports_extension("8bitmime"):
-        found.append("BODY=8BITMIME")
+    if body:
+        found.append(f"BODY={body}")
     if options.get("smtputf8"):
         found.append("SMTPUTF8")
     if options.get("requiretls"):

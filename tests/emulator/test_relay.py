@@ -123,7 +123,7 @@ async def test_nobody_listens() -> None:
     [
         ({"smtputf8": True}, MESSAGE, "5.6.7"),
         ({"requiretls": True}, MESSAGE, "5.7.30"),
-        ({"body": "BINARYMIME"}, MESSAGE, "5.6.1"),
+        ({"body": "BINARYMIME"}, b"Subject: x\n\ny\n", "5.6.3"),
         ({}, b"Received: x\r\n" * 101 + b"\r\n", "5.4.6"),
     ],
 )
@@ -142,3 +142,34 @@ def test_a_smart_host_that_is_none(text: str) -> None:
 def test_smart_host() -> None:
     host = parse_smarthost("smtps://user:secret@[::1]:465")
     assert (host.name, host.port, host.user, host.password, host.implicit_tls) == ("::1", 465, "user", "secret", True)
+
+
+EIGHT = "Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nüber\r\n".encode()
+BINARY = b"Subject: x\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n\0\xff\n"
+
+
+async def test_bodies_are_recoded_for_hosts_that_take_less() -> None:
+    host = Host25(EHLO="250-host\n250 8BITMIME")
+    await attempt(host, octets=BINARY, body="BINARYMIME")
+    assert host.heard[1] == "MAIL FROM:<a@x>"
+    assert host.heard[-4:] == ["", "AP8K", ".", "QUIT"]
+    assert "Content-Transfer-Encoding: base64" in host.heard
+    host = Host25(EHLO="250-host\n250 8BITMIME")
+    await attempt(host, octets=EIGHT)
+    assert host.heard[1] == "MAIL FROM:<a@x> BODY=8BITMIME"
+    assert "über" in host.heard
+    host = Host25()
+    await attempt(host, octets=EIGHT, body="8BITMIME")
+    assert host.heard[1] == "MAIL FROM:<a@x>"
+    assert "=C3=BCber" in host.heard
+
+
+async def test_binary_goes_in_one_chunk_to_who_takes_it() -> None:
+    host = Host25(EHLO="250-host\n250-CHUNKING\n250 BINARYMIME", BDAT="250 taken")
+    octets = b"Content-Transfer-Encoding: binary\r\n\r\n\0\n"
+    result = await attempt(host, octets=octets, body="BINARYMIME")
+    assert [outcome.action for outcome in result.outcomes] == [RELAYED]
+    assert host.heard[1] == "MAIL FROM:<a@x> BODY=BINARYMIME"
+    assert f"BDAT {len(octets)} LAST" in host.heard
+    host = Host25(EHLO="250-host\n250-CHUNKING\n250 BINARYMIME", BDAT="554 5.6.0 no")
+    assert [o.status for o in (await attempt(host, octets=octets, body="BINARYMIME")).outcomes] == ["5.6.0"]
