@@ -31,6 +31,7 @@ import pytest
 if TYPE_CHECKING:
     from email.message import EmailMessage
 
+    from harness.testing.familiar import Smtpd, SmtpServer
     from harness.testing.fixture import MailJam, User
     from harness.testing.running import RunningServer
 
@@ -154,77 +155,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 # --- familiar names ---------------------------------------------------------------------------------------------------
 
 
-class _SmtpdConfig:
-    """What smtpdfix calls `config`, as far as this server has it."""
-
-    def __init__(self, running: RunningServer) -> None:
-        self._running = running
-        self.host, self.port = running.smtp
-        self.use_starttls = running.server.tls_context is not None
-        self.use_tls = False
-        self.use_ssl = False
-
-    @property
-    def enforce_auth(self) -> bool:
-        """Whether mail is taken only after a login."""
-        return bool(self._running.server.services.settings.login_required)
-
-    @enforce_auth.setter
-    def enforce_auth(self, wanted: bool) -> None:
-        from dataclasses import replace  # noqa: PLC0415
-
-        services = self._running.server.services
-        services.settings = replace(services.settings, login_required=wanted)
-
-
-class Smtpd:
-    """The interface of smtpdfix."""
-
-    def __init__(self, mine: MailJam, running: RunningServer) -> None:
-        self._mine = mine
-        self.hostname, self.port = running.smtp
-        self.config = _SmtpdConfig(running)
-
-    @property
-    def messages(self) -> list[Any]:
-        """What came in, as email.message.EmailMessage objects."""
-        return [_as_email(view.raw) for view in self._mine.messages]
-
-
-class SmtpServer:
-    """The interface of pytest-localserver."""
-
-    def __init__(self, mine: MailJam, running: RunningServer) -> None:
-        self._mine = mine
-        self.addr = tuple(running.smtp)
-
-    @property
-    def outbox(self) -> list[Any]:
-        """What came in, as email.message.EmailMessage objects."""
-        return [_as_email(view.raw) for view in self._mine.messages]
-
-
-def _as_email(octets: bytes) -> Any:
-    from email import message_from_bytes, policy  # noqa: PLC0415
-
-    return message_from_bytes(octets, policy=policy.default)
-
-
 class _SmtpdFixture:
     @pytest.fixture
-    def smtpd(self, mailjam: MailJam, mailjam_server: RunningServer) -> Iterator[Smtpd]:
-        """As in smtpdfix: `.hostname`, `.port`, `.messages`, `.config`."""
-        offered = Smtpd(mailjam, mailjam_server)
-        before = offered.config.enforce_auth
-        yield offered
-        offered.config.enforce_auth = before
+    def smtpd(self, mailjam: MailJam) -> Smtpd:
+        """As in smtpdfix: `.hostname`, `.port`, `.messages`, `.config`, and the variables SMTPD_*."""
+        from harness.testing.familiar import Smtpd  # noqa: PLC0415
+
+        return Smtpd(mailjam)
 
 
 class _SmtpServerFixture:
     @pytest.fixture
-    def smtpserver(self, mailjam: MailJam, mailjam_server: RunningServer) -> SmtpServer:
-        """As in pytest-localserver: `.addr`, `.outbox`."""
-        return SmtpServer(mailjam, mailjam_server)
+    def smtpserver(self, mailjam: MailJam) -> SmtpServer:
+        """As in pytest-localserver: `.addr`, `.outbox`, and `.details` of each message."""
+        from harness.testing.familiar import SmtpServer  # noqa: PLC0415
+
+        return SmtpServer(mailjam)
 
 
 _FAMILIAR: dict[str, type] = {"smtpd": _SmtpdFixture, "smtpserver": _SmtpServerFixture}

@@ -351,6 +351,17 @@ class Server:
         address = listener.sockets[0].getsockname()
         self.addresses[name] = (address[0], address[1])
 
+    async def listen_again(self, name: str, port: int, *, tls: bool = False, starttls: bool = True) -> None:
+        """Listen anew for `smtp` with `settings` as they are now, on this port. Raises SettingsError."""
+        self.tls_context = certificates.server_context(self.settings)
+        await self._close_listeners(IMC)
+        self.addresses.pop(name, None)
+        self.mail_front_ends.pop(name, None)
+        front_end = self._mail_front_end(name)
+        if not starttls:
+            front_end.offer_no_tls()
+        await self._listen(IMC, name, front_end.protocol, port, tls=tls)
+
     def _before_handshake(self, protocol: str, peer: str) -> Awaitable[None] | None:
         monitor = self.services.monitor
         return monitor.before_handshake(protocol, peer) if monitor is not None else None

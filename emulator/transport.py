@@ -432,6 +432,10 @@ class FrontEnd:
         self.connections: set[Connection] = set()
         self.closing = False
 
+    def offer_no_tls(self) -> None:
+        """From the next connection on there is no STARTTLS."""
+        self._tls_context = None
+
     def protocol(self) -> Connection:
         """The factory for `loop.create_server`."""
         return self._connection_class(

@@ -102,7 +102,7 @@ class Workbench:
         transcript.on_closed = self._closed
         session.connection.watch(transcript)
         self._sessions[transcript.number] = session
-        self.archive.session_began(session.actor)
+        self.archive.session_began(session.actor, session.connection.peer)
         self.faults.session_opened(session)
 
     def _sent(self, transcript: Transcript) -> None:

@@ -77,6 +77,8 @@ class FrontEndSettings:
     """Whether a password may cross a connection without TLS. True suits a loopback test server."""
     login_required: bool = False
     """Whether SMTP mail and NNTP reading need a login first (POP3 and IMAP always do)."""
+    smtp_tls_required: bool = False
+    """Whether SMTP takes mail and passwords only under TLS (RFC 3207 section 4)."""
     posting_allowed: bool = True
     """Whether NNTP readers may POST."""
     nntp_transit: bool = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +67,21 @@ class ObservedBackend:
         return getattr(self.inner, name)
 
 
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """How a message came in over SMTP."""
+
+    number: int
+    """Counts the replies that acknowledged a message."""
+    peer: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+
+
 class Entry:
     """One message and its copies."""
 
-    __slots__ = ("content", "messages", "name", "number", "recallable", "received", "tags", "visible")
+    __slots__ = ("content", "envelope", "messages", "name", "number", "recallable", "received", "tags", "visible")
 
     def __init__(self, number: int, content: Content, received: float) -> None:
         self.number = number
@@ -79,6 +91,8 @@ class Entry:
         self.name = f"{content.digest[:6].hex()}{number:06x}"
         self.messages: list[Message] = []
         self.tags: tuple[str, ...] = ()
+        self.envelope: Envelope | None = None
+        """None where it did not come in over SMTP."""
         self.visible = False
         self.recallable = 0
         """Copies that are gone and that a snapshot may bring back."""
@@ -112,10 +126,13 @@ class Archive:
         self._by_digest: dict[bytes, list[Entry]] = {}
         self._last = 0
         self._owed_by_spool: dict[str, Actor] = {}
+        self._envelopes: dict[str, Envelope] = {}
+        """Of messages that are in the spool."""
+        self._accepted_count = 0
         self._spools_of: dict[Actor, list[str]] = {}
         self._owed: dict[Actor, list[Entry]] = {}
-        self._answering: set[Actor] = set()
-        """Sessions whose transcript is followed, so that their replies are seen."""
+        self._answering: dict[Actor, str] = {}
+        """Sessions whose transcript is followed, so that their replies are seen; with their peers."""
         self._waiting: list[asyncio.Future[None]] = []
         self._removed: dict[tuple[int, int], Entry] | None = None
         """Entries of copies that are gone, while snapshots may bring them back."""
@@ -143,6 +160,7 @@ class Archive:
     def _forget_debts(self) -> None:
         self._owed.clear()
         self._owed_by_spool.clear()
+        self._envelopes.clear()
         self._spools_of.clear()
         self.bad.clear()
 
@@ -165,13 +183,13 @@ class Archive:
         self._by_digest.clear()
         self._forget_debts()
 
-    def session_began(self, actor: Actor) -> None:
+    def session_began(self, actor: Actor, peer: str = "") -> None:
         """The replies of this session are seen (`replied` will be called)."""
-        self._answering.add(actor)
+        self._answering[actor] = peer
 
     def session_ended(self, actor: Actor) -> None:
         """No reply will follow."""
-        self._answering.discard(actor)
+        self._answering.pop(actor, None)
         self.replied(actor)
 
     def replied(self, actor: Actor) -> None:
@@ -184,12 +202,16 @@ class Archive:
 
     def _accepted(self, event: MessageAccepted) -> None:
         actor = current_actor.get()
+        self._accepted_count += 1
+        envelope = Envelope(self._accepted_count, self._answering.get(actor, ""), event.reverse_path, event.recipients)
+        self._envelopes[event.spool_name] = envelope
         if actor in self._answering:
             self._owed_by_spool[event.spool_name] = actor
             self._spools_of.setdefault(actor, []).append(event.spool_name)
 
     def _went_bad(self, event: MessageBad) -> None:
         self._owed_by_spool.pop(event.spool_name, None)
+        self._envelopes.pop(event.spool_name, None)
         self.bad.append(event)
         del self.bad[:-BAD_REMEMBERED_MAX]
         self._wake()
@@ -208,6 +230,9 @@ class Archive:
                         new.append(entry)
             elif isinstance(record, changes.SpoolDone):
                 owner = self._owed_by_spool.get(record.spool_name, None)
+                envelope = self._envelopes.pop(record.spool_name, None)
+                for entry in new:
+                    entry.envelope = entry.envelope or envelope
             elif isinstance(record, changes.FlagsSet):
                 for uid, _ in record.flags:
                     self._changed(record.folder_id, uid)

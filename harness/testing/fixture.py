@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any
 
+from emulator.certificates import authority
 from emulator.config import Settings, SettingsError, front_end_with, limits_with, parse_account
 from harness.faults import Fault
 from harness.faults.model import write_script
@@ -93,6 +95,16 @@ class MailJam(Addresses):
     def server(self) -> Any:
         """The running `emulator.server.Server`; it lives on another thread's event loop: use `run`."""
         return self._system.server
+
+    @property
+    def workbench(self) -> Any:
+        """What watches and disturbs the server: `harness.workbench.Workbench`."""
+        return self._system.workbench
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """A client's context that trusts this server: `client.starttls(context=mailjam.ssl_context)`."""
+        return authority(self._system.settings.tls_directory).client_context()
 
     def address(self, protocol: str) -> Address:
         """(host, port) of `smtp`, `imaps` and so on; `mailjam.smtp` is short for it. Raises LookupError."""

@@ -58,6 +58,8 @@ async def ehlo(session: SmtpSession, name: str) -> Reply:
 @command("MAIL", states={READY}, syntax=mail_arguments, usage=MAIL_USAGE)
 async def mail(session: SmtpSession, arguments: PathArguments) -> Reply:
     """RFC 5321 section 4.1.1.2."""
+    if session.settings.smtp_tls_required and not session.connection.tls:
+        raise Refusal(530, "5.7.0", "must issue a STARTTLS command first")
     if session.settings.login_required and not session.user:
         raise Refusal(530, "5.7.0", "authentication required")
     options: dict[str, Any] = {}
