@@ -11,18 +11,24 @@ COMPACT_OCTETS = 65536
 """Consumed octets are dropped from the front of the buffer in steps of this size."""
 
 
+HEAD_OCTETS = 64
+"""How much of an over-long line is kept, to see whom to answer."""
+
+
 class InputTooLong(Exception):
     """A line or block went over its limit. It has been skipped whole: the stream stands at the next command."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, head: bytes = b"") -> None:
         super().__init__(f"longer than {limit} octets")
         self.limit = limit
+        self.head = head
+        """How it began: its first `HEAD_OCTETS`."""
 
 
 class Buffer:
     """Octets that have arrived and have not been consumed."""
 
-    __slots__ = ("_data", "_position", "_scanned", "_skipping", "quirk_bare_lf")
+    __slots__ = ("_data", "_head", "_position", "_scanned", "_skipping", "quirk_bare_lf")
 
     def __init__(self, *, quirk_bare_lf: bool = False) -> None:
         """`quirk_bare_lf`: a lone LF ends a *command line* too (for people who type into netcat); never a dot-block."""
@@ -30,6 +36,7 @@ class Buffer:
         self._position = 0
         self._scanned = 0
         self._skipping = False
+        self._head = b""
         self.quirk_bare_lf = quirk_bare_lf
 
     def __len__(self) -> int:
@@ -89,9 +96,10 @@ class Buffer:
             return None
         start, end = self._position, index + ending
         if self._skipping or end - start > line_bytes_max:
+            head = self._head if self._skipping else bytes(data[start : start + HEAD_OCTETS])
             self._skipping = False
             self._consume(end)
-            raise InputTooLong(line_bytes_max)
+            raise InputTooLong(line_bytes_max, head)
         line = bytes(data[start:index])
         self._consume(end)
         return line
@@ -137,6 +145,8 @@ class Buffer:
 
     def _skip(self, keep: int) -> None:
         """Drop what has arrived of an over-long piece, but for the octets in which its end may have begun."""
+        if not self._skipping:
+            self._head = bytes(self._data[self._position : self._position + HEAD_OCTETS])
         self._skipping = True
         del self._data[: len(self._data) - keep]
         self._position = self._scanned = 0

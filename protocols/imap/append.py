@@ -11,8 +11,8 @@ from protocols.reply import Reply
 from . import access
 from .dates import parse_date_time
 from .errors import Bad, No
-from .flags import KEYWORDS_MAX, RECENT, parse_flag
-from .messages import chosen, selected, target_folder
+from .flags import KEYWORDS_MAX, RECENT, match_keyword, parse_flags
+from .messages import chosen, needed_right, selected, target_folder
 from .scanner import Scanner
 from .sequence import Ranges, format_set
 from .states import AUTHENTICATED, COMMANDS, SELECTED
@@ -83,7 +83,7 @@ def _message(scanner: Scanner) -> Appended:
         if len(given) > KEYWORDS_MAX:
             raise Bad("there are too many flags")
         # some clients give back \Recent, which they were told and cannot set: it is passed over
-        flags = frozenset(parse_flag(flag) for flag in given if flag.lower() != RECENT.lower())
+        flags = frozenset(parse_flags(flag for flag in given if flag.lower() != RECENT.lower()))
         scanner.space()
     if scanner.peek() == 0x22:
         date = parse_date_time(scanner.string())
@@ -146,15 +146,13 @@ async def _octets_of(session: ImapSession, message: Appended) -> bytes:
 
 async def _put(session: ImapSession, folder: Any, appending: Appending) -> list[Any]:
     allowed = session.rights(folder)
+    view = session.view
+    known = frozenset(view.keywords) if view is not None and view.folder is folder else frozenset[str]()
     session.actor.doing = f"{session.verb.decode()} {session.folder_name(folder)}"
     items = []
     for message in appending.messages:
         octets = await _octets_of(session, message)
-        flags = frozenset(
-            flag
-            for flag in message.flags
-            if ("s" if flag == "\\Seen" else "t" if flag == "\\Deleted" else "w") in allowed
-        )
+        flags = frozenset(match_keyword(flag, known) for flag in message.flags if needed_right(flag) in allowed)
         date, zone = message.date or (None, 0)
         items.append((octets, (Target(folder, flags, date, zone),)))
     put = [new for news in await session.services.conversion.put_all(items) for new in news]

@@ -225,14 +225,20 @@ class CommandCutter:
         return None
 
 
+def tag_of(line: bytes) -> bytes:
+    """The tag with which a line begins; `*` where it has none, for then the reply is an untagged one."""
+    tag = _TAG.match(line)
+    return b"*" if tag is None or (len(line) > tag.end() and line[tag.end()] != 0x20) else tag[0]
+
+
 def split_head(line: bytes) -> tuple[bytes, bytes, bytes] | BrokenCommand:
     """Tag, verb (upper case, with `UID` in front where it is) and the rest of a line."""
     match = _HEAD.match(line)
     if match is None:
-        tag = _TAG.match(line)
-        if tag is None or (len(line) > tag.end() and line[tag.end()] != 0x20):
-            return BrokenCommand(b"*", b"BAD", b"A command begins with a tag")
-        return BrokenCommand(tag[0], b"BAD", b"A command is missing behind the tag")
+        tag = tag_of(line)
+        if tag == b"*":
+            return BrokenCommand(tag, b"BAD", b"A command begins with a tag")
+        return BrokenCommand(tag, b"BAD", b"A command is missing behind the tag")
     tag_text, verb, rest = match.groups()
     verb = verb.upper()
     if verb == b"UID" and rest:

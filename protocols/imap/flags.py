@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from .errors import Bad
@@ -48,6 +49,17 @@ def parse_flag(text: str) -> str:
     if len(text) > KEYWORD_OCTETS_MAX or _KEYWORD.fullmatch(text) is None:
         raise Bad("that is no valid keyword")
     return WELL_KNOWN.get(text.lower(), text)
+
+
+def parse_flags(texts: Iterable[str]) -> tuple[str, ...]:
+    """Flags as the store keeps them, each once in whatever spelling came first. Raises Bad."""
+    return tuple({text.lower(): parse_flag(text) for text in reversed(list(texts))}.values())[::-1]
+
+
+def spellings(keyword: str, known: Iterable[str]) -> frozenset[str]:
+    """All spellings of a keyword that a mailbox has: they name one keyword (RFC 9051 section 2.3.2)."""
+    lower = keyword.lower()
+    return frozenset([keyword, *(other for other in known if other.lower() == lower)])
 
 
 def match_keyword(keyword: str, known: frozenset[str]) -> str:

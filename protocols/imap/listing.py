@@ -13,7 +13,7 @@ from . import access
 from .annotations import entry_name, list_metadata
 from .dialogue import nothing
 from .errors import Bad
-from .names import SEPARATOR, Pattern, above, compile_pattern
+from .names import SEPARATOR, Pattern, above, read_pattern
 from .scanner import Scanner
 from .states import AUTHENTICATED, COMMANDS
 
@@ -190,8 +190,7 @@ async def list_(session: ImapSession, listing: Listing) -> Reply:
         return b'* LIST (\\Noselect) "/" ""\r\n' + session.ok(b"LIST completed")
     if "HIGHESTMODSEQ" in listing.status:
         session.enable_condstore()
-    reference = session.name_text(listing.reference) if listing.reference else ""
-    patterns = [compile_pattern(reference + session.name_text(text)) for text in listing.patterns]
+    patterns = [read_pattern(listing.reference, text, utf8=session.utf8) for text in listing.patterns]
     names = visible(session)
     parents = {parent for name in names for parent in above(name)}
     out: list[bytes] = []
@@ -296,8 +295,7 @@ def lsub_syntax(scanner: Scanner) -> Listing:
 @COMMANDS.command("LSUB", states=AUTHENTICATED, syntax=lsub_syntax)
 async def lsub(session: ImapSession, listing: Listing) -> Reply:
     """RFC 3501 section 6.3.9: with `%`, a name above a subscribed one is \\Noselect."""
-    reference = session.name_text(listing.reference) if listing.reference else ""
-    pattern = compile_pattern(reference + session.name_text(listing.patterns[0]))
+    pattern = read_pattern(listing.reference, listing.patterns[0], utf8=session.utf8)
     subscriptions = session.mailbox.subscriptions
     names = {name: b"" for name in subscriptions if pattern.matches(name)}
     if pattern.text.endswith("%"):

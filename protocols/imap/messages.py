@@ -11,7 +11,7 @@ from protocols.reply import Reply
 
 from . import access
 from .errors import Bad, No
-from .flags import DELETED, SEEN, SYSTEM, match_keyword, parse_flag
+from .flags import DELETED, SEEN, SYSTEM, match_keyword, parse_flags
 from .scanner import Scanner
 from .sequence import MODSEQ_MAX, Ranges, format_ordered, format_set
 from .states import COMMANDS, SELECTED
@@ -94,7 +94,7 @@ def store_syntax(scanner: Scanner) -> Storing:
         while scanner.try_space():
             flags.append(scanner.flag())
     scanner.end()
-    return Storing(ranges, item[0], item[1], tuple(parse_flag(flag) for flag in flags), unchanged_since)
+    return Storing(ranges, item[0], item[1], parse_flags(flags), unchanged_since)
 
 
 @COMMANDS.command("STORE", states=SELECTED, syntax=store_syntax)

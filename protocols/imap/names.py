@@ -166,10 +166,30 @@ class Pattern:
         return bool(states & self._end)
 
 
+class EncodedPattern(Pattern):
+    """A pattern whose wildcards stand inside of a run of modified UTF-7: names are compared as they are written."""
+
+    __slots__ = ()
+
+    def matches(self, name: str) -> bool:
+        return super().matches(encode_utf7(name).decode("ascii"))
+
+
 @lru_cache(maxsize=512)
 def compile_pattern(text: str) -> Pattern:
     """The pattern, kept for the next LIST."""
     return Pattern(text)
+
+
+def read_pattern(reference: bytes, octets: bytes, *, utf8: bool) -> Pattern:
+    """The pattern of a reference name and a mailbox name with wildcards, as they came. Raises No [CANNOT]."""
+    whole = reference + octets
+    try:
+        return compile_pattern(decode_name(whole, utf8=utf8))
+    except No:
+        if utf8 or not whole.isascii():
+            raise
+        return EncodedPattern(whole.decode("ascii"))
 
 
 def above(name: str) -> list[str]:

@@ -13,7 +13,7 @@ from protocols.mime.structure import Part
 from protocols.mime.words import decode_words
 
 from .dates import day_number
-from .texts import fold, header_text
+from .texts import collated, fold, header_text
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -43,10 +43,22 @@ FIELDS = {"from": 0, "to": 1, "cc": 2, "bcc": 3, "subject": 4, "message-id": 5}
 """Where a field stands in the record."""
 
 
+ADDRESS_FIELDS = ("from", "to", "cc", "bcc")
+ADDRESSES_MAX = 1000
+"""Addresses of one field that are looked for in their plain form."""
+_ODD_ADDRESS = re.compile(rb"""[\s")]@|@[\s(]|\\""")
+"""Comments, quotes and white space about an @: the envelope has the address without them (RFC 9051 section 6.4.4)."""
+
+
 def search_record(octets: bytes, part: Part) -> SearchRecord:
     """The record of a message."""
     headers = part.headers
     texts = ["\n".join([header_text(value) for value in headers.get_all(name)]) for name in FIELDS]
+    for index, name in enumerate(ADDRESS_FIELDS):
+        for value in headers.get_all(name):
+            if _ODD_ADDRESS.search(value):
+                emails = (address.email for address in parse_addresses(value, ADDRESSES_MAX))
+                texts[index] += "\n" + fold(b" ".join(emails).decode("utf-8", "replace"))
     moment = parse_date(headers.get(b"date") or b"")
     day = None if moment is None else day_number(moment.year, moment.month, moment.day)
     return SearchRecord(texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], day)
@@ -91,7 +103,7 @@ def _first(value: bytes | None) -> Address | None:
 
 
 def _mailbox(address: Address | None) -> str:
-    return "" if address is None else fold((address.mailbox or b"").decode("utf-8", "replace"))
+    return "" if address is None else collated((address.mailbox or b"").decode("utf-8", "replace"))
 
 
 def _display(address: Address | None) -> str:
@@ -99,8 +111,8 @@ def _display(address: Address | None) -> str:
     if address is None:
         return ""
     if address.name:
-        return fold(decode_words(address.name))
-    return fold(address.email.decode("utf-8", "replace"))
+        return collated(decode_words(address.name))
+    return collated(address.email.decode("utf-8", "replace"))
 
 
 def sort_record(octets: bytes, part: Part) -> SortRecord:
@@ -117,7 +129,7 @@ def sort_record(octets: bytes, part: Part) -> SortRecord:
         sent = None
     return SortRecord(
         sent,
-        fold(subject),
+        collated(subject),
         is_reply,
         _mailbox(sender),
         _mailbox(to),

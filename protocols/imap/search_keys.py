@@ -14,7 +14,7 @@ from protocols.mime.structure import Part
 
 from .dates import local_day, parse_date
 from .errors import Bad, No
-from .flags import match_keyword, parse_flag
+from .flags import parse_flag, spellings
 from .records import FIELDS, thread_id
 from .scanner import Scanner
 from .sequence import MODSEQ_MAX, Ranges, contains, resolve, spans
@@ -221,10 +221,10 @@ class KeyReader:
         name = self._scanner.flag()
         if name.startswith("\\"):
             raise Bad("a keyword is missing")
-        keyword = match_keyword(parse_flag(name), frozenset(self._view.keywords))
+        wanted = spellings(parse_flag(name), self._view.keywords)
         if word == "KEYWORD":
-            return Key(0, lambda n, m, d: keyword in m.flags, fixed=False)
-        return Key(0, lambda n, m, d: keyword not in m.flags, fixed=False)
+            return Key(0, lambda n, m, d: not wanted.isdisjoint(m.flags), fixed=False)
+        return Key(0, lambda n, m, d: wanted.isdisjoint(m.flags), fixed=False)
 
     def _size(self, word: str) -> Key:
         self._scanner.space()

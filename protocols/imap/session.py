@@ -15,7 +15,7 @@ from protocols.session import Session
 from . import access
 from .capabilities import capability_names, greeting_text, signing_off
 from .context import refresh_all
-from .cutter import BrokenCommand, CommandCutter, CutterLimits, RawCommand
+from .cutter import BrokenCommand, CommandCutter, CutterLimits, RawCommand, tag_of
 from .errors import Bad, code_of
 from .names import SEPARATOR, decode_name, encode_name, quote
 from .scanner import Scanner
@@ -150,8 +150,8 @@ class ImapSession(Session["ImapSession"]):
         return self.updates() + self._tagged(b"NO", str(error) or command.verb, code_of(error))
 
     def too_long(self, problem: InputTooLong) -> Reply:
-        """A line that was too long to keep: its tag is not known."""
-        return b"* BAD [TOOBIG] A line may have at most %d octets\r\n" % problem.limit
+        """A line that was too long to keep; its beginning tells the tag."""
+        return b"%b BAD [TOOBIG] A line may have at most %d octets\r\n" % (tag_of(problem.head), problem.limit)
 
     def farewell(self, why: str) -> Reply:
         """`* BYE`, with the reason where the peer can use one."""

@@ -3,7 +3,8 @@
 `run(port, seed, clients, seconds | commands)` drives one mailbox from many sessions. Every client checks each untagged
 response against its own model: message numbers, EXISTS never shrinking but by EXPUNGE, no EXPUNGE during FETCH, STORE
 and SEARCH, one UID for each number, ascending UIDs, flags of messages that only it changed, literals of the right text.
-The commands come from the seed; what the other sessions do in between depends on the event loop.
+The commands come from the seed; what the other sessions do in between depends on the event loop. `run_mixed` adds
+clients that keep their state by extensions (live searches, NOTIFY, UIDONLY, QRESYNC) and compares it when all is quiet.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from protocols.imap.sequence import parse_set
 
 _LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
 _FETCH = re.compile(rb"\* (\d+) FETCH \((.*)\)\r\n\Z", re.DOTALL)
@@ -19,6 +23,8 @@ _FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
 _UID = re.compile(rb"(?<![A-Z])UID (\d+)")
 _MODSEQ = re.compile(rb"MODSEQ \((\d+)\)")
 _MARK = re.compile(rb"mark-(\d+)-")
+_UPDATES = re.compile(rb"(ADDTO|REMOVEFROM) \(0 ([0-9:,]+)\)")
+_ALL = re.compile(rb" ALL ([0-9:,]+)")
 KEEPS_NUMBERS = (b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD")
 
 
@@ -96,7 +102,9 @@ class StressClient:
 
     def untagged(self, response: bytes) -> None:
         words = response.split(b" ", 3)
-        if words[1].isdigit():
+        if response.startswith(b"* OK [CLOSED]"):
+            self.forget()  # what came before was still about the mailbox that is left
+        elif words[1].isdigit():
             number, kind = int(words[1]), words[2].strip().upper()
             if not self.selected:
                 self.complain(f"mailbox data while nothing is selected: {response[:80]!r}")
@@ -167,8 +175,14 @@ class StressClient:
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
+    def forget(self) -> None:
+        """Another mailbox is about to be described."""
+        self.uids = []
+
     async def select(self, name: bytes) -> None:
-        self.selected, self.uids = True, []
+        if not self.selected:
+            self.forget()
+        self.selected = True
         result = await self.do(b"SELECT " + name)
         if not result.startswith(b"OK"):
             self.selected = False
@@ -337,3 +351,195 @@ async def run_with_resync(host: str, port: int, *, seed: int, clients: int, comm
     found.found += complaints.found
     found.commands += complaints.commands
     return found
+
+
+# --- by extensions ----------------------------------------------------------------------------------------------------
+
+
+def numbers_of(text: bytes) -> Iterator[int]:
+    """The numbers of a sequence set."""
+    for low, high in parse_set(text):
+        yield from range(low, high + 1)
+
+
+class LiveSearchClient(StressClient):
+    """Works as any other, and follows `UID SEARCH RETURN (UPDATE ALL) FLAGGED` by ADDTO and REMOVEFROM (RFC 5267)."""
+
+    KEY = b"FLAGGED"
+
+    def __init__(self, name: str, seed: int, complaints: Complaints) -> None:
+        super().__init__(name, seed, complaints)
+        self.found: set[int] = set()
+        self.live = b""
+
+    def untagged(self, response: bytes) -> None:
+        if response.startswith(b"* ESEARCH") and self.live and b'"%b"' % self.live in response:
+            whole = _ALL.search(response)
+            if whole:
+                self.found.update(numbers_of(whole[1]))
+            for word, numbers in _UPDATES.findall(response):
+                for uid in numbers_of(numbers):
+                    if (uid in self.found) == (word == b"ADDTO"):
+                        self.complain(f"{word!r} of UID {uid}, which was {'there' if uid in self.found else 'not'}")
+                    (self.found.add if word == b"ADDTO" else self.found.discard)(uid)
+            return
+        super().untagged(response)
+
+    def forget(self) -> None:
+        super().forget()
+        self.found, self.live = set(), b""
+
+    async def select(self, name: bytes) -> None:
+        await super().select(name)
+        if self.selected:
+            self.live = b"%b%d" % (self.name.encode(), self.tag + 1)
+            await self.do(b"UID SEARCH RETURN (UPDATE ALL) " + self.KEY)
+
+    async def step(self) -> None:
+        await super().step()
+        if not self.selected:
+            self.found, self.live = set(), b""
+
+    async def compare(self) -> None:
+        """In a quiet mailbox: the live result is what a new search finds, the count what is there."""
+        if not self.selected:
+            await self.select(b"INBOX")
+        await self.do(b"NOOP")
+        mine, self.live = self.found, b""
+        self.compared: set[int] = set()
+        await self.collect(b"UID SEARCH " + self.KEY, self.compared)
+        if mine != self.compared:
+            self.complain(f"the live search differs for UIDs {sorted(mine ^ self.compared)[:10]}")
+        there: set[int] = set()
+        await self.collect(b"UID SEARCH ALL", there)
+        if len(there) != len(self.uids):
+            self.complain(f"{len(there)} messages are there, {len(self.uids)} are known")
+
+    async def collect(self, command: bytes, into: set[int]) -> None:
+        """Run a search and gather what it finds."""
+        self.tag += 1
+        tag = b"%b%d" % (self.name.encode(), self.tag)
+        self.command = command
+        self.writer.write(tag + b" " + command + b"\r\n")
+        while not (response := await self.response()).startswith(tag + b" "):
+            if response.startswith(b"* SEARCH"):
+                into.update(map(int, response[8:].split()))
+            else:
+                self.untagged(response)
+
+
+class NotifyClient(LiveSearchClient):
+    """Is told at any time, expunges apart: SELECTED-DELAYED (RFC 5465). Numbers stay right between commands."""
+
+    async def select(self, name: bytes) -> None:
+        if not self.selected:
+            await self.do(
+                b"NOTIFY SET (selected-delayed (MessageNew (UID FLAGS) MessageExpunge FlagChange))"
+                b" (mailboxes (Sent Trash) (MessageNew MessageExpunge))"
+            )
+        await super().select(name)
+
+
+class UidOnlyClient(StressClient):
+    """Knows UIDs alone (RFC 9586): no number may come, what has vanished stays away, EXISTS counts what is left."""
+
+    def __init__(self, name: str, seed: int, complaints: Complaints) -> None:
+        super().__init__(name, seed, complaints)
+        self.gone: set[int] = set()
+        self.known: set[int] = set()
+        self.count = 0
+
+    def untagged(self, response: bytes) -> None:
+        words = response.split(b" ", 3)
+        kind = words[2].strip() if len(words) > 2 else b""
+        if response.startswith(b"* OK [CLOSED]"):
+            self.forget()
+        elif words[1] == b"VANISHED":
+            uids = set(numbers_of(words[2].strip()))
+            if uids & self.gone:
+                self.complain(f"UIDs {sorted(uids & self.gone)[:5]} vanished twice")
+            self.gone |= uids
+            self.known -= uids
+            self.count -= len(uids)
+        elif kind == b"EXISTS":
+            if int(words[1]) < self.count:
+                self.complain(f"EXISTS shrank from {self.count} to {int(words[1])}")
+            self.count = int(words[1])
+        elif kind == b"UIDFETCH":
+            uid = int(words[1])
+            if uid in self.gone:
+                self.complain(f"UID {uid} is back")
+            self.known.add(uid)
+        elif kind in (b"FETCH", b"EXPUNGE") or response.startswith(b"* OK [UNSEEN"):
+            self.complain(f"a message number: {response[:80]!r}")
+
+    def forget(self) -> None:
+        super().forget()
+        self.gone, self.known, self.count = set(), set(), 0
+
+    async def step(self) -> None:
+        pick = self.random.random()
+        uid = self.random.choice(sorted(self.known) or [1])
+        if not self.selected or pick < 0.02:
+            await self.do(b"ENABLE UIDONLY")
+            await self.select(b"INBOX")
+        elif pick < 0.4:
+            await self.do(b"UID FETCH %d:* (FLAGS RFC822.SIZE)" % uid)
+        elif pick < 0.5:
+            await self.append()
+        elif pick < 0.7:
+            flag = self.random.choice((b"\\Deleted", b"\\Flagged", b"\\Seen"))
+            await self.do(b"UID STORE %d:%d %bFLAGS (%b)" % (uid, uid + 3, self.random.choice((b"+", b"-")), flag))
+        elif pick < 0.8:
+            await self.do(b"UID EXPUNGE 1:*")
+        elif pick < 0.85:
+            await self.do(b"UID MOVE %d Trash" % uid)
+        elif pick < 0.9:
+            await self.do(b"UID SEARCH UNDELETED", b"NOOP")
+        else:
+            await self.idle()
+
+    async def compare(self) -> None:
+        """In a quiet mailbox: what is known and has not vanished is what is there."""
+        if not self.selected:
+            return
+        await self.do(b"NOOP")
+        before, self.known = self.known, set()
+        await self.do(b"UID FETCH 1:* (FLAGS)")
+        if not before <= self.known:
+            self.complain(f"UIDs {sorted(before - self.known)[:10]} are gone and were not told")
+        if len(self.known) != self.count:
+            self.complain(f"{len(self.known)} messages are there, EXISTS says {self.count}")
+
+
+KINDS: tuple[type[StressClient], ...] = (StressClient, LiveSearchClient, NotifyClient, UidOnlyClient)
+
+
+async def run_mixed(
+    host: str, port: int, *, seed: int, clients: int, commands: int = 0, seconds: float = 0.0, user: str = "alice"
+) -> Complaints:
+    """Sessions of all kinds, and one that resynchronizes: so many commands each, or for so long."""
+    complaints = Complaints()
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    everyone = [KINDS[n % len(KINDS)](f"c{n}", seed * 1000 + n, complaints) for n in range(clients)]
+
+    async def one(client: StressClient) -> None:
+        await client.connect(host, port, user)
+        done = 0
+        while done < commands or loop.time() < end:
+            await client.step()
+            done += 1
+
+    visitor = ResyncClient("q", complaints)
+    traffic = asyncio.gather(*(one(client) for client in everyone))
+    while not traffic.done():
+        await visitor.visit(host, port, user)
+    await traffic
+    for client in everyone:
+        if isinstance(client, LiveSearchClient | UidOnlyClient):
+            await client.compare()
+    await visitor.compare(host, port, user)
+    for client in everyone:
+        await client.logout()
+    return complaints

@@ -31,3 +31,11 @@ async def test_a_client_that_resynchronizes_is_up_to_date(start_server: Any, see
     host, port = server.addresses["imap"]
     complaints = await stress.run_with_resync(host, port, seed=seed, clients=4, commands=100)
     assert complaints.found == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_what_extensions_tell_agrees_with_what_is_there(start_server: Any, seed: int) -> None:
+    server = await start_server(users=["alice:secret"], smtp_port=None, pop3_port=None, nntp_port=None)
+    host, port = server.addresses["imap"]
+    complaints = await stress.run_mixed(host, port, seed=seed, clients=8, commands=80)
+    assert complaints.found == []
