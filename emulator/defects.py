@@ -77,7 +77,7 @@ DEFECTS: tuple[Defect, ...] = (
         "B",
         "Q279798",
         "inbound and outbound conversion enter the two sections in opposite order",
-        (2650, 0),
+        RTM,  # the article lists 5.5 and all its service packs
         (2654, 29),
         orders=(("outbound", (SECTION_DIRECTORY, SECTION_IMAIL)),),
     ),
@@ -85,7 +85,7 @@ DEFECTS: tuple[Defect, ...] = (
         "C",
         "Q295969",
         "a delivery report and a gateway's conversion enter their two sections in opposite order",
-        (2650, 0),
+        RTM,  # the article lists SP4 alone; that it came with an older build is our reading, as for B
         (2654, 94),
         orders=(("report", (SECTION_GATEWAY, SECTION_IMAIL)),),
     ),
@@ -159,8 +159,8 @@ DEFECTS: tuple[Defect, ...] = (
         "postscript-loop",
         "Q182827",
         "a PostScript attachment cannot be made quoted-printable, and is tried for ever",
-        RTM,
-        (2232, 0),
+        NEVER,
+        NEVER,
         poisons=(Poison("inbound", "postscript", "rewind"), Poison("outbound", "postscript", "rewind")),
     ),
     Defect(

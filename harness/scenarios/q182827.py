@@ -10,8 +10,8 @@ SCENARIO = Scenario(
     kb="Q182827",
     title="Store Uses 100 Percent CPU When Sending Postscript Attachments",
     defect="postscript-loop",
-    defective_build="5.5.1960.6",
-    patched_build="5.5.2232.9",
+    defective_build="",
+    patched_build="5.5.2655.37",
     trigger="SMTP DATA with Content-Type: application/postscript",
     symptoms=(
         "the message stays in the inbound queue, its conversion asks for a rewind again and again",

@@ -8,8 +8,8 @@ from emulator.builds import ORDERS, SECTION_RANKS, UnknownBuild, find_build
 @pytest.mark.parametrize(
     ("number", "defects"),
     [
-        ("5.5.1960.6", ""),
-        ("5.5.2448.8", ""),
+        ("5.5.1960.6", "BC"),
+        ("5.5.2448.8", "BC"),
         ("5.5.2650.24", "BC"),
         ("5.5.2653.6", "BC"),
         ("5.5.2653.7", "ABC"),

@@ -23,7 +23,7 @@ async def test_every_pair_jams_under_the_defect_and_none_under_the_patch(inbound
 @pytest.mark.parametrize(
     ("build", "verdict"),
     [
-        ("5.5.2448.8", "delivered"),
+        ("5.5.2448.8", "jammed"),
         ("5.5.2650.24", "jammed"),
         ("5.5.2654.28", "jammed"),
         ("5.5.2654.29", "delivered"),
