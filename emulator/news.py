@@ -12,6 +12,7 @@ from .config import SettingsError
 from .events import Bus
 from .expiry import Expiry
 from .feeds import Newsfeeds
+from .news_history import HistoryKeeper
 from .scheduling import AsyncioScheduler
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def _authorities(settings: Settings) -> ssl.SSLContext | None:
 
 
 class InternetNews:
-    """What news needs beyond its readers. Does nothing where the settings name no feeds and no age."""
+    """What news needs beyond its readers: feeds and expiry where the settings name some, and the history."""
 
     def __init__(
         self, settings: Settings, scheduler: AsyncioScheduler, services: Services, store: Store, bus: Bus
@@ -39,18 +40,21 @@ class InternetNews:
         self._scheduler = scheduler
         self.feeds = Newsfeeds(settings, scheduler, services, store, bus, context=_authorities(settings))
         self.expiry = Expiry(settings, services)
+        self.history = HistoryKeeper(scheduler, services, store)
         self._expiring: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin with the feeds' rounds and with expiry."""
+        """Begin with the history, the feeds' rounds and expiry."""
+        self.history.start()
         self.feeds.start()
         if self._settings.article_expire_seconds:
             self._expiring = self._scheduler.spawn(self.expiry.actor, self.expiry.run())
 
     async def stop(self) -> None:
-        """Let both finish what they are doing: under a jam, never."""
+        """Let all finish what they are doing: under a jam, never."""
         self.expiry.close()
         await self.feeds.stop()
         if self._expiring is not None:
             await asyncio.wait([self._expiring])
             self._expiring = None
+        await self.history.stop()

@@ -7,7 +7,7 @@ refused, and those that are on their way in at this moment.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from protocols.ports import Services
@@ -22,6 +22,22 @@ class History:
         self._entries_max = entries_max
         self._gone: OrderedDict[bytes, None] = OrderedDict()
         self._arriving: set[bytes] = set()
+        self._fresh: dict[bytes, None] = {}
+        self._watcher: Callable[[], None] | None = None
+
+    def watch(self, watcher: Callable[[], None] | None) -> None:
+        """Call `watcher` when there is something new that `take_fresh` gives, to be kept elsewhere; None: no more."""
+        self._watcher = watcher
+        self._fresh.clear()
+
+    def take_fresh(self) -> list[bytes]:
+        """What was remembered since the last call."""
+        fresh, self._fresh = list(self._fresh), {}
+        return fresh
+
+    def put_back(self, message_ids: list[bytes]) -> None:
+        """They could not be kept: they are fresh still, as many as are remembered at all."""
+        self._fresh = dict.fromkeys((*message_ids[-self._entries_max :], *self._fresh))
 
     def __len__(self) -> int:
         return len(self._gone)
@@ -32,6 +48,9 @@ class History:
         self._gone[message_id] = None
         while len(self._gone) > self._entries_max:
             self._gone.popitem(last=False)
+        if self._watcher is not None:
+            self._fresh[message_id] = None
+            self._watcher()
 
     def forget(self, message_id: bytes) -> None:
         """Let the article come again."""
