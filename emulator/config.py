@@ -86,6 +86,8 @@ class Settings:
     """(user, token) for XOAUTH2 and OAUTHBEARER (RFC 7628)."""
     groups: tuple[str, ...] = ()
     """Newsgroups made at start."""
+    gateways: tuple[str, ...] = ()
+    """Gateways to other mail systems, as `emulator.gateways.logon` reads them: `notes.example=maildir:/var/notes`."""
     newsfeeds: tuple[Newsfeed, ...] = ()
     """Other news servers with which articles are exchanged."""
     newsfeed_tls_ca: Path | None = None

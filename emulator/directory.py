@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from protocols.actor import current_actor
@@ -57,6 +58,8 @@ class Directory:
         self._by_local: dict[str, set[str]] = {}
         self.logons: Logons | None = None
         """Where logins take their place; None: they need none."""
+        self.elsewhere: Callable[[str], bool] = lambda address: False
+        """Whether mail for an address leaves by a gateway: nobody needs a mailbox for it here."""
         self.serial = 0
         """Counts changes; the conversion stage's copy carries the serial it was built from."""
         for name in store.mailboxes:
@@ -143,6 +146,8 @@ class Directory:
         """Whether mail for the address stays here: always, unless `domains` or a smart host say otherwise."""
         _, domain = split_address(address)
         ours = self._settings.domains
+        if self.elsewhere(address):
+            return True
         if not domain or domain == "localhost" or domain in ours or domain == self._settings.front_end.hostname.lower():
             return True
         if not ours and not self._settings.smarthost:
@@ -151,7 +156,7 @@ class Directory:
 
     def check_recipient(self, address: str) -> None:
         """Raises NoSuchMailbox when mail for `address` would not be delivered."""
-        if self.members(address) is not None or self.find(address) is not None:
+        if self.members(address) is not None or self.find(address) is not None or self.elsewhere(address):
             return
         if self._settings.strict_users:
             raise NoSuchMailbox(f"no mailbox for {address} here")

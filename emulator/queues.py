@@ -104,6 +104,10 @@ class WorkQueue(Generic[T]):
             self._idle.popleft().wake()
 
 
+Carry = Callable[[str, str, bytes], Awaitable[bool]]
+"""(reverse-path, address, octets) → whether a gateway takes it."""
+
+
 class InboundMail:
     """SMTP's way in: spool, queue, workers, mailboxes. Fulfils `protocols.ports.Submission`."""
 
@@ -136,8 +140,10 @@ class InboundMail:
         self._settled_waiters: list[Waiter] = []
         self.report: Callable[[Envelope, bytes, Sequence[dsn.Outcome]], Awaitable[None]] | None = None
         """Sends delivery status notifications; set where there is an outbound side."""
-        self.carry: Callable[[str, str, bytes], bool] = lambda reverse_path, address, octets: False
+        self.carry: Carry | None = None
         """Takes a message for an address that belongs to a gateway (`mts.MessageTransferStub.carry`)."""
+        self._carried: dict[str, set[str]] = {}
+        """Addresses of a message in `In` whose gateways have it, while something else keeps the message there."""
         self.workers: list[Any] = []
         self.threads: ThreadPool | None = None
         """Threads of the information store, one of which each delivery needs; None: as many as are asked for."""
@@ -263,7 +269,7 @@ class InboundMail:
 
         async def resolve(envelope: Envelope) -> list[Target]:
             octets = read_so_far[0][1]
-            here = [a for a in envelope.recipients if not self.carry(envelope.reverse_path, a, octets)]
+            here = await self._without_carried(name, envelope, octets)
             if not here and envelope.recipients:
                 return []  # all of it leaves by gateways
             envelope = replace(envelope, recipients=tuple(here))
@@ -293,6 +299,23 @@ class InboundMail:
             if self._bus.wanted(MessageDelivered):
                 folders = tuple(f"{m.folder.owner.name}/{m.folder.name}" for m in messages if m.folder.owner)
                 self._bus.publish(MessageDelivered(name, folders, tuple(messages)))
+
+    async def _without_carried(self, name: str, envelope: Envelope, octets: bytes) -> list[str]:
+        """The recipients that no gateway takes; the others' gateways have the message now, once."""
+        if self.carry is None:
+            return list(envelope.recipients)
+        carried = self._carried.setdefault(name, set())
+        here: list[str] = []
+        for address in envelope.recipients:
+            if address in carried:
+                continue
+            if await self.carry(envelope.reverse_path, address, octets):
+                carried.add(address)
+            else:
+                here.append(address)
+        if not carried:
+            del self._carried[name]
+        return here
 
     @contextlib.asynccontextmanager
     async def _store_thread(self) -> AsyncIterator[None]:
@@ -391,6 +414,7 @@ class InboundMail:
         self._octets -= self._sizes.pop(name, 0)
         self._attempts.pop(name, None)
         self._delays.pop(name, None)
+        self._carried.pop(name, None)
         self._settle()
 
 

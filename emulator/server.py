@@ -28,6 +28,7 @@ from .converter import Converter
 from .directory import Directory
 from .durable import open_store
 from .events import Bus, ServiceFailed
+from .gateways.logon import log_on
 from .implicit_tls import implicit_tls
 from .logons import Logons
 from .mts import MessageTransferStub
@@ -132,7 +133,9 @@ class Server:
         self.converter.faulted = self._store_faulted
         self.inbound.failed = self._mail_failed
         self.inbound.threads = self.pools["store"]
-        self.mts = MessageTransferStub(settings, self.scheduler, self.directory, self.converter, self.pools["gateway"])
+        self.mts = MessageTransferStub(
+            settings, self.scheduler, self.directory, self.converter, self.pools["gateway"], self.spool
+        )
         self.notification = NotificationThread(self.scheduler, self.bus, self.converter, self.directory)
         self.outbound = OutboundMail(
             settings,
@@ -175,6 +178,7 @@ class Server:
 
     async def _start_store(self) -> None:
         self.notification.start()
+        await log_on(self.settings.gateways, self.mts, self.scheduler, self.clock, self.settings.host)
         self.news = InternetNews(self.settings, self.scheduler, self.services, self.store, self.bus)
         self.news.start()
         settings = self.settings

@@ -1,5 +1,7 @@
 """The spool of the Internet Mail Service: Imcdata/In, Out and BAD (KB Q197792, Q189731), on disk or in memory.
 
+MTS-OUT, where mail waits for a gateway, is kept here too (in Exchange it was a folder of the store, KB Q234065).
+
 A spool file is one line of JSON, the envelope, and behind it the message as it was received. It is written under a
 temporary name, synced, renamed, and its folder synced, before `write` returns. Names are eight characters of base 36
 (`HBWK2Q2P`), drawn here, never a peer's string.
@@ -30,7 +32,8 @@ from .config import SettingsError
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NAME_CHARACTERS = 8
-IN, OUT, BAD = "In", "Out", "BAD"
+IN, OUT, BAD, MTS_OUT = "In", "Out", "BAD", "MtsOut"
+FOLDERS = (IN, OUT, BAD, MTS_OUT)
 THREADS = 8
 FRESH_OCTETS_MAX = 32 << 20
 REMOVE_AFTER_SECONDS = 0.05
@@ -138,7 +141,7 @@ class MemorySpool:
 
     def __init__(self, draw: Callable[[], str] | None = None) -> None:
         self._draw = draw or spool_names()
-        self._files: dict[str, dict[str, tuple[Envelope, bytes]]] = {IN: {}, OUT: {}, BAD: {}}
+        self._files: dict[str, dict[str, tuple[Envelope, bytes]]] = {folder: {} for folder in FOLDERS}
         self._gone: list[str] = []
 
     async def write(self, folder: str, envelope: Envelope, octets: bytes) -> str:
@@ -176,7 +179,7 @@ class DiskSpool:
 
     def __init__(self, directory: Path, draw: Callable[[], str] | None = None) -> None:
         self._root = directory / "Imcdata"
-        self._folders = {folder: self._root / folder for folder in (IN, OUT, BAD)}
+        self._folders = {folder: self._root / folder for folder in FOLDERS}
         self._draw = draw or spool_names()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mailjam-spool")
         self._fresh: OrderedDict[str, bytes] = OrderedDict()
@@ -195,7 +198,7 @@ class DiskSpool:
         Raises SettingsError.
         """
         try:
-            for folder in (IN, OUT, BAD):
+            for folder in FOLDERS:
                 path = self._root / folder
                 path.mkdir(parents=True, exist_ok=True)
                 for leftover in path.glob(f"*{_TEMPORARY}"):

@@ -9,7 +9,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,10 @@ from emulator.config import (
     parse_moderator,
     parse_newsfeed,
 )
-from emulator.gateways.maildir import MaildirConnector
 from emulator.loading import eml_files, load
 from emulator.server import IS, Server
 from emulator.service import State
 from emulator.setting_values import parse_assignment, read_file, set_field, toml_lines, value_of
-from protocols.actor import Actor
 from protocols.ports import SessionClosed
 from protocols.settings import FrontEndSettings, Limits
 
@@ -98,7 +96,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--outbound-expire-seconds", type=float, metavar="SECONDS", help="after so long mail is returned to its sender")
     _add_news_flags(add)
     add("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
-    add("--maildir-gateway", action="append", default=[], metavar="DOMAIN=DIR", help="mail for DOMAIN goes to DIR/out")
+    add(
+        "--gateway",
+        action="append",
+        default=[],
+        metavar="DOMAIN=KIND:PLACE",
+        help="mail for DOMAIN leaves by maildir:DIR, webhook:URL, webhook:PORT:URL or process:COMMAND",
+    )
     add("--http-host", default=None, metavar="HOST", help="where the page and API listen (the address of --host)")
     add("--http-token", default=None, metavar="TOKEN", help="what API clients have to show (drawn beyond loopback)")
     add("--handler", default="", metavar="MODULE:CLASS", help="an aiosmtpd handler, and its arguments, that takes mail")
@@ -202,6 +206,7 @@ def _settings_of_flags(arguments: argparse.Namespace) -> Settings:
         host=arguments.host,
         accounts=tuple(parse_account(text) for text in arguments.user),
         groups=tuple(arguments.group),
+        gateways=tuple(arguments.gateway),
         load=tuple(arguments.load),
         data=arguments.data,
         transcripts=arguments.transcripts,
@@ -265,7 +270,6 @@ def run(arguments: argparse.Namespace) -> int:
     return asyncio.run(
         _serve(
             settings,
-            gateways=[_gateway(text) for text in arguments.maildir_gateway],
             quiet=arguments.quiet,
             jam=arguments.jam,
             after=arguments.after,
@@ -275,18 +279,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
 
-def _gateway(text: str) -> MaildirConnector:
-    """`DOMAIN=DIR`. Raises SettingsError."""
-    domain, _, directory = text.partition("=")
-    if not domain or not directory:
-        raise SettingsError(f"--maildir-gateway {text!r}: write DOMAIN=DIR, as in notes.example=/var/spool/notes")
-    return MaildirConnector(domain, [domain], Path(directory) / "out", Path(directory) / "in")
-
-
 async def _serve(
     settings: Settings,
     *,
-    gateways: Sequence[MaildirConnector],
     quiet: bool,
     jam: str | None = None,
     after: int = 0,
@@ -305,10 +300,6 @@ async def _serve(
     await server.start()
     if settings.http_port is not None:
         await _serve_http(server, settings.http_port, http)
-    for connector in gateways:
-        server.mts.log_on(connector)
-        actor = Actor("gateway-watch", doing=connector.name)
-        server.scheduler.spawn(actor, connector.watch(server.mts, server.clock))
     for directory in settings.load:
         count = await load(server, directory)
         print(f"loaded {count} messages from {directory}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -27,6 +28,13 @@ _REASONS_503: Final = "Service Unavailable"
 
 class WebhookError(Exception):
     """The other side did not take a message."""
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Every 3xx is an answer that is no success."""
+
+    def redirect_request(self, *_: object) -> None:
+        """No request follows."""
 
 
 class WebhookConnector:
@@ -62,16 +70,18 @@ class WebhookConnector:
         await asyncio.to_thread(self._post, json.dumps(document).encode("ascii"))
 
     def _post(self, body: bytes) -> None:
+        # Redirects are refused: whoever answers at the URL must not choose where else mail is sent.
+        opener = urllib.request.build_opener(_NoRedirects)
         request = urllib.request.Request(  # noqa: S310  # the scheme was checked when the connector was made
             self._url, data=body, headers={"Content-Type": "application/json"}, method="POST"
         )
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout):  # noqa: S310
+            with opener.open(request, timeout=self._timeout):
                 return
         except urllib.error.HTTPError as error:
             reason = f"{self._url} answered {error.code}"
             error.close()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             reason = f"{self._url}: {error}"
         raise WebhookError(reason)
 

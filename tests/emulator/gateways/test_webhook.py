@@ -89,3 +89,25 @@ async def test_in(start_server: Any) -> None:
     for name in ("alice", "bob"):
         (message,) = server.store.mailbox(name).inbox.messages
         assert await server.converter.octets(message) == MESSAGE
+
+
+async def test_redirects_are_refused() -> None:
+    target, followed = await serve_once(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    async with target:
+        port = target.sockets[0].getsockname()[1]
+        for code in (301, 302, 303, 307, 308):
+            answer = f"HTTP/1.1 {code} Moved\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n"
+            server, _ = await serve_once(answer.encode())
+            async with server:
+                url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+                with pytest.raises(WebhookError, match=str(code)):
+                    await WebhookConnector("hook", [], url).deliver(Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE))
+    assert followed == []
+
+
+async def test_an_answer_that_is_no_http_is_an_error() -> None:
+    server, _ = await serve_once(b"nonsense\r\n\r\n")
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        with pytest.raises(WebhookError):
+            await WebhookConnector("hook", [], url).deliver(Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE))
