@@ -147,13 +147,19 @@ def template(settings: Settings, kinds: Sequence[str]) -> Template:
     return Template(settings, mailboxes(kinds))
 
 
-def join(world: World, kinds: Sequence[str]) -> World:
-    """Let the participants take part in an exploration."""
-    counts: dict[str, int] = {}
-    for number, kind in enumerate(kinds, 1):
-        name = KINDS[kind].actor
-        count = counts[name] = counts.get(name, 0) + 1
-        actor = Actor(name, count)
+def seat(world: World, kinds: Sequence[str]) -> World:
+    """Make the participants' actors, and what of the world they need: once for each world."""
+    for kind, name in zip(kinds, actor_names(kinds), strict=True):
+        world.kinds.append(kind)
+        world.actors.append(Actor(KINDS[kind].actor, int(name.rpartition("-")[2])))
+        for part in _NEEDS.get(kind, ()):
+            getattr(world, part)
+    return world
+
+
+def join(world: World) -> World:
+    """Let the participants that were seated take part in an exploration: once for each execution."""
+    for number, (kind, actor) in enumerate(zip(world.kinds, world.actors, strict=True), 1):
         world.act(actor, _JOIN[kind](world, actor, number))
     return world
 
@@ -260,6 +266,15 @@ async def _session(world: World, actor: Actor, session_class: Any, prologue: byt
     world.connections.append((actor.name, connection))
     await session_class(connection, world.services, actor).run()
 
+
+_NEEDS = {
+    "smtp": ("inbound",),
+    "gateway-in": ("mts",),
+    "gateway-out": ("mts",),
+    "notification": ("notification",),
+    **dict.fromkeys(("pop3", "fetch", "append", "article", "post"), ("services",)),
+}
+"""Which parts of a world a participant works on."""
 
 _JOIN: dict[str, Join] = {
     "smtp": _smtp,

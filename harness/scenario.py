@@ -13,6 +13,7 @@ from emulator.builds import find_build
 from emulator.config import Account, Settings
 from emulator.scheduling import Preemption
 from harness.exploration.execution import Execution, Program
+from harness.exploration.rewind import Rewinder
 from harness.exploration.schedule import Schedule
 from harness.participants import (
     GROUP,
@@ -23,6 +24,7 @@ from harness.participants import (
     actor_names,
     join,
     parse_kinds,
+    seat,
     template,
     user_of,
 )
@@ -82,6 +84,7 @@ class Scenario:
     kinds: tuple[str, ...]
     defects: frozenset[str] = frozenset()
     _templates: list[Template] = field(default_factory=list, compare=False, repr=False)
+    _free: list[tuple[World, Rewinder]] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def label(self) -> str:
@@ -122,13 +125,22 @@ class Scenario:
 
     def world(self) -> World:
         """A fresh system with the participants, before the first step."""
+        return join(self._seated())
+
+    def _seated(self) -> World:
         if not self._templates:
             self._templates.append(template(self.settings(), self.kinds))
-        return join(World(self._templates[0]), self.kinds)
+        return seat(World(self._templates[0]), self.kinds)
 
     def program(self) -> Program:
-        """The factory for the engine."""
-        return self.world().program()
+        """The factory for the engine. The world of an execution that has ended is rewound and used again."""
+        if self._free:
+            world, rewinder = self._free.pop()
+            rewinder.rewind()
+        else:
+            world = self._seated()
+            rewinder = world.rewinder()
+        return join(world).program(lambda: self._free.append((world, rewinder)))
 
     def operations(self, schedule: Schedule) -> list[tuple[int, str]]:
         """(participant, point) of each step of a schedule, found by following it in memory.

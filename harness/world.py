@@ -10,8 +10,9 @@ what it touches, so that the reduction knows which steps commute:
   of both, for all folders that the peer can see; spool, work queues and the cache of converted messages have keys of
   their own.
 
-The mailboxes' own messages are converted once for an exploration; everything that can change is new in each execution,
-and each message that comes in is converted in each execution anew.
+The mailboxes' own messages are converted once for an exploration; each message that comes in is converted in each
+execution anew. What can change is put back to its beginning for each execution: the world is built once, and rewound
+object by object (harness.exploration.rewind).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from emulator.directory import Directory
 from emulator.events import Bus
 from emulator.folder import Folder
 from emulator.mts import Gateway, MessageTransferStub, Transfer
+from emulator.properties import PropertyMessage
 from emulator.queues import InboundMail, NotificationThread, QueueClosed, WorkQueue
 from emulator.scheduling import Point
 from emulator.sections import CriticalSection, Sections
@@ -42,6 +44,7 @@ from harness.exploration import ops
 from harness.exploration.execution import Actor as EngineActor
 from harness.exploration.execution import Program
 from harness.exploration.ops import ACQUIRE, READ, RELEASE, WRITE, Access, Op, Waiter, touch
+from harness.exploration.rewind import Rewinder
 from protocols.actor import Actor, current_actor
 from protocols.ports import Services
 from protocols.reader import Buffer
@@ -112,7 +115,8 @@ class ExploredScheduler:
 
     def __init__(self) -> None:
         self.sections: Sections | None = None
-        self._acquires: dict[tuple[str, Actor], PointOp] = {}
+        self.operations: dict[tuple[str, Actor], PointOp] = {}
+        """Those made for an actor at a section: the same for all executions in one world."""
 
     def waiter(self) -> _Waiter:
         """A wait for somebody's `wake`; who queues behind whom is shared state."""
@@ -135,12 +139,12 @@ class ExploredScheduler:
             return op
         actor = current_actor.get()
         key = (point.name, actor)
-        op = self._acquires.get(key)
+        op = self.operations.get(key)
         if op is None:
             assert self.sections is not None
             section = self.sections[point.target.removeprefix("section:")]
             op = PointOp(point, section, lambda: section.owner is None or section.owner is actor)
-            self._acquires[key] = op
+            self.operations[key] = op
         elif op.section is not None and op.section.owner is actor:
             return PointOp(point, op.section, None)
         return op
@@ -418,7 +422,7 @@ class ExploredConnector:
 
 
 class World:
-    """One fresh system. `act(name, coroutine)` adds an actor; `program()` hands it to the engine."""
+    """One system. `act(actor, coroutine)` lets an actor take part; `program()` hands it to the engine."""
 
     def __init__(self, template: Template) -> None:
         settings, build = template.settings, template.build
@@ -433,16 +437,16 @@ class World:
         self.directory = _Directory(settings, self.store, self.bus)
         self.converter = Converter(settings, build, self.sections, self.scheduler, self.store)
         self.converter._cache = _Cache()
+        self.kinds: list[str] = []
         self.actors: list[Actor] = []
         self.connections: list[tuple[str, MemoryConnection]] = []
         self._programs: list[EngineActor] = []
 
     def act(self, actor: Actor, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Add an actor, which runs in a context of its own."""
+        """Let an actor take part, in a context of its own."""
         context: Context = copy_context()
         context.run(current_actor.set, actor)
         actor.stack_of = coroutine
-        self.actors.append(actor)
         self._programs.append(EngineActor(actor.name, coroutine, context))
 
     @cached_property
@@ -500,9 +504,13 @@ class World:
             gateway = self.mts.gateways[name] = Gateway(ExploredConnector(name), *queues)
         return gateway
 
-    def program(self) -> Program:
+    def program(self, release: Callable[[], None] | None = None) -> Program:
         """The program of this world, for the engine."""
-        return Program(self._programs, self.observe)
+        return Program(self._programs, self.observe, release)
+
+    def rewinder(self) -> Rewinder:
+        """What puts this world back to the state that it has now, instead of making another one."""
+        return Rewinder([self], opaque=(Template, Settings, PropertyMessage), keep=[self.scheduler.operations, _POINTS])
 
     def observe(self) -> Hashable:
         """Everything an observer could see at the end: folders, spool, replies, who owns which section."""

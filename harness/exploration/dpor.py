@@ -121,30 +121,36 @@ class SourceDpor:
         last: dict[int, int] = dict.fromkeys(execution.started, 0)
         sleep: dict[int, Footprint] = {}
         current, depth = -1, 0
+        pending, step, accesses = execution.pending, execution.step, execution.accesses
+        enabled: list[int] = []
         while True:
-            enabled = execution.enabled()
-            if depth == len(nodes) and not self._choose(enabled, sleep, current):
-                break
+            if depth == len(nodes):
+                enabled = execution.enabled()
+                if not self._choose(enabled, sleep, current):
+                    break
             node = nodes[depth]
             current = node.chosen
-            if current not in enabled:
+            op = pending[current]
+            if op is None or (op.enabled is not None and not op.enabled()):
                 raise ProgramError(_unstable(execution, current, depth))
-            op = execution.pending[current]
-            assert op is not None
-            execution.step(current)
-            touched = execution.accesses()
+            step(current)
+            touched = accesses()
             if depth < first_new:
                 if touched != footprints[depth]:
                     raise ProgramError(_unstable(execution, current, depth))
             else:
                 before = last[current]
-                self._record(objects, current, touched, before)
-                self._races(objects, depth, current, op, touched, before, past[depth])
-                sleep = {
-                    index: footprint
-                    for index, footprint in node.sleep.items()
-                    if index != current and independent(footprint, touched)
-                }
+                past.append(self._races(objects, depth, current, op, touched, before))
+                self._processes.append(current)
+                footprints.append(touched)
+                if node.sleep:
+                    sleep = {
+                        index: footprint
+                        for index, footprint in node.sleep.items()
+                        if index != current and independent(footprint, touched)
+                    }
+                else:
+                    sleep = {}
             _note(objects, depth, touched)
             closure = last[current] = past[depth] | 1 << depth
             for index in execution.spawned:
@@ -172,7 +178,7 @@ class SourceDpor:
         if self.detect_blocked:
             for index, op in enumerate(execution.pending):
                 if op is not None and index not in enabled:
-                    self._races(objects, depth, index, op, op.accesses, last[index], last[index])
+                    self._races(objects, depth, index, op, op.accesses, last[index], executed=False)
         if enabled and depth < self.steps_max:
             statistics.pruned += 1
             execution.close()
@@ -186,23 +192,6 @@ class SourceDpor:
             execution.close()
         return outcome
 
-    def _record(self, objects: dict[Hashable, _Object], actor: int, touched: Footprint, before: int) -> None:
-        """Note an event and what happens before it."""
-        happened = before
-        past = self._past
-        for key, mode in touched:
-            known = objects.get(key)
-            if known is None:
-                continue
-            if known.write >= 0:
-                happened |= past[known.write] | 1 << known.write
-            if mode & 1:
-                for read in known.reads:
-                    happened |= past[read] | 1 << read
-        self._processes.append(actor)
-        past.append(happened)
-        self._footprints.append(touched)
-
     def _races(
         self,
         objects: dict[Hashable, _Object],
@@ -211,43 +200,60 @@ class SourceDpor:
         op: Op,
         touched: Footprint,
         before: int,
-        happened: int,
-    ) -> None:
-        """Find the earlier events that could have come after this one, and have the other order tried."""
-        processes, past = self._processes, self._past
-        guarded = op.guarded or any(mode == ACQUIRE and key in objects and objects[key].mixed for key, mode in touched)
+        *,
+        executed: bool = True,
+    ) -> int:
+        """Find the earlier events that could have come after this one, and have the other order tried.
+
+        Returns what happens before the event: `before`, which its actor knows, and what it learns from its accesses.
+        One that was not executed, since its actor stands blocked there, learns nothing.
+        """
+        past = self._past
+        guarded = op.guarded
+        met = [(known, mode) for key, mode in touched if (known := objects.get(key)) is not None]
+        for known, mode in met:
+            if mode == ACQUIRE and known.mixed:
+                guarded = True
+        happened = before
         candidates = 0
         direct = 0  # conflicting predecessors: what lies before one of them is no race of its own
-        for key, mode in touched:
-            known = objects.get(key)
-            if known is None:
-                continue
+        for known, mode in met:
+            write = known.write
+            if write >= 0:
+                earlier_past = past[write]
+                happened |= earlier_past | 1 << write
+            if mode & 1:
+                for read in known.reads:
+                    happened |= past[read] | 1 << read
             if guarded:
                 for earlier, earlier_mode in known.history:
                     if (mode | earlier_mode) & 1:
                         candidates |= 1 << earlier
-                continue
-            if mode == WAIT:
-                if known.write >= 0:
-                    direct |= past[known.write] | 1 << known.write
-                continue
-            if mode == ACQUIRE:
+            elif mode == WAIT:
+                if write >= 0:
+                    direct |= earlier_past | 1 << write
+            elif mode == ACQUIRE:
                 if known.acquired >= 0:
                     candidates |= 1 << known.acquired
-                continue
-            if known.write >= 0:
-                candidates |= 1 << known.write
-                direct |= past[known.write]
-            if mode & 1:
-                for read in known.reads:
-                    candidates |= 1 << read
-                    direct |= past[read]
+            else:
+                if write >= 0:
+                    candidates |= 1 << write
+                    direct |= earlier_past
+                if mode & 1:
+                    for read in known.reads:
+                        candidates |= 1 << read
+                        direct |= past[read]
         candidates &= ~before & ~direct
+        if candidates:
+            self._reverse_all(candidates, event, actor, guarded, before, happened if executed else before)
+        return happened
+
+    def _reverse_all(self, candidates: int, event: int, actor: int, guarded: bool, before: int, happened: int) -> None:
         while candidates:
             bit = candidates & -candidates
             candidates ^= bit
             earlier = bit.bit_length() - 1
-            if processes[earlier] != actor:
+            if self._processes[earlier] != actor:
                 self._reverse(earlier, event, actor, guarded, before, happened)
 
     def _reverse(self, earlier: int, event: int, actor: int, guarded: bool, before: int, happened: int) -> None:

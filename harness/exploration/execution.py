@@ -31,10 +31,14 @@ class Actor:
 
 @dataclass(slots=True)
 class Program:
-    """A fresh instance of a program. `observe` gives the state of the shared data at the end, as a hashable value."""
+    """A fresh instance of a program. `observe` gives the state of the shared data at the end, as a hashable value.
+
+    `release` is called once, when the execution has ended and its actors are closed: what they ran on may be used anew.
+    """
 
     actors: Sequence[Actor]
     observe: Callable[[], Hashable] | None = None
+    release: Callable[[], None] | None = None
 
 
 Factory = Callable[[], "Program | Sequence[Actor]"]
@@ -106,6 +110,7 @@ class Execution:
         "order",
         "pending",
         "performed",
+        "release",
         "results",
         "sends",
         "spawned",
@@ -121,6 +126,7 @@ class Execution:
             program = Program(program)
         self.names: dict[str, int] = {} if names is None else names
         self.observe = program.observe
+        self.release = program.release
         self.pending: list[Op | None] = [None] * len(self.names)
         self.coroutines: list[Coroutine[Op, Any, Any] | None] = [None] * len(self.names)
         self.sends: list[Callable[[Any], Op]] = [_not_started] * len(self.names)
@@ -261,11 +267,15 @@ class Execution:
         """The ending in its present state; call it when no actor is enabled, or with `cut` at the step limit."""
         set_running(None)
         names = list(self.names)
-        blocked = tuple(
-            Blocked(names[index], str(op), self.steps[index]) for index, op in enumerate(self.pending) if op is not None
-        )
+        blocked: tuple[Blocked, ...] = ()
+        if any(self.pending):
+            blocked = tuple(
+                Blocked(names[index], str(op), self.steps[index])
+                for index, op in enumerate(self.pending)
+                if op is not None
+            )
         kind = "cut" if cut else "failed" if self.error is not None else "jam" if blocked else "done"
-        return Outcome(
+        outcome = Outcome(
             kind,
             self.order,
             names,
@@ -276,6 +286,9 @@ class Execution:
             {names[index]: value for index, value in self.results.items()},
             self.started,
         )
+        if not blocked:
+            self._release()
+        return outcome
 
     def close(self) -> None:
         """Close the coroutines that did not finish, so that their `finally` blocks run now and not at collection."""
@@ -287,6 +300,12 @@ class Execution:
                     coroutine.close()
                 except Exception:  # noqa: S110 - an awaiting `finally` or an error of an abandoned execution
                     pass
+        self._release()
+
+    def _release(self) -> None:
+        release, self.release = self.release, None
+        if release is not None:
+            release()
 
 
 def actor_key(index: int) -> Hashable:
