@@ -12,7 +12,9 @@ from urllib.parse import unquote_to_bytes
 from .charsets import decode_text
 
 _PARAMETER = re.compile(
-    rb"([^\x00-\x20=;\"()]++)[ \t\r\n]*+(?:=[ \t\r\n]*+(\"[^\"\\]*+(?:\\(?s:.)[^\"\\]*+)*+\"?|[^;]*+))?"
+    rb"([^\x00-\x20=;\"()]++)[ \t\r\n]*+(?:=[ \t\r\n]*+(\"[^\"\\]*+(?:\\(?s:.)[^\"\\]*+)*+\"?"
+    # an unquoted value may have blanks in it; behind them `name=` is the next parameter, its semicolon forgotten
+    rb"|[^ \t\r\n;]*+(?:[ \t\r\n]++(?![A-Za-z0-9*-]{1,40}=)[^ \t\r\n;]*+)*+))?"
 )
 _SEPARATORS = re.compile(rb"[ \t\r\n;]*+")
 _SKIP = re.compile(rb"[^;]*+")
@@ -132,8 +134,8 @@ def join_sections(parameters: list[tuple[bytes, bytes]]) -> list[tuple[bytes, by
 
 
 def _percent(value: bytes) -> bytes:
-    """A plain section that stands among encoded ones."""
-    return value.replace(b"%", b"%25").replace(b"'", b"%27")
+    """A plain section that stands among encoded ones, in the characters that RFC 2231 section 7 allows there."""
+    return b"".join([_EXTENDED_OCTETS[octet] for octet in value])
 
 
 def decode_extended(value: bytes) -> tuple[str, str]:

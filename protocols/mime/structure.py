@@ -44,6 +44,7 @@ class MimeLimits:
 DEFAULT: Final = MimeLimits()
 
 _TYPE = re.compile(rb"[ \t]*([^\x00-\x20()<>@,;:\\\"/\[\]?=\x7f]+)[ \t]*/[ \t]*([^\x00-\x20()<>@,;:\\\"/\[\]?=\x7f]+)")
+_UNSEPARATED = re.compile(rb"[^\x00-\x20;=\"]{1,200}[ \t\r\n]+(?=[A-Za-z0-9*-]{1,40}=)")
 _WORD = re.compile(rb"[ \t]*\"?([^\x00-\x20();\"\x7f]+)")
 
 
@@ -219,11 +220,15 @@ class Part:
 
 def _parameters(value: bytes, parameters_max: int) -> list[tuple[bytes, bytes]]:
     start = value.find(b";")
-    if start < 0:
-        return []
-    if b"(" in value[:start]:
+    if b"(" in value[: max(start, 0)]:
         value = strip_comments(value[:WORD_OCTETS_MAX]) + value[WORD_OCTETS_MAX:]
         start = max(value.find(b";"), 0)
+    # "multipart/mixed boundary=x": the first semicolon is forgotten
+    unseparated = _UNSEPARATED.match(value.lstrip(b" \t\r\n"))
+    if unseparated is not None:
+        value, start = value.lstrip(b" \t\r\n"), unseparated.end()
+    elif start < 0:
+        return []
     return join_sections(split_parameters(value, start, parameters_max))
 
 

@@ -11,8 +11,9 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
+from asyncio.subprocess import PIPE
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,11 @@ def items_of(response: bytes) -> dict[str, Any]:
     return dict(zip(data[::2], data[1::2], strict=True))
 
 
-def dovecot(folder: Path, commands: bytes) -> bytes:
-    """What Dovecot's imap process says to these commands, logged in without a password."""
+async def dovecot(folder: Path, commands: bytes) -> bytes:
+    """What Dovecot's imap process says to these commands, logged in without a password.
+
+    Its input stays open until it has said all: at the end of its input it gives up, with the answers half written.
+    """
     config = folder / "dovecot.conf"
     lines = [
         f"base_dir = {folder}/run",
@@ -96,11 +100,25 @@ def dovecot(folder: Path, commands: bytes) -> bytes:
         for path in (folder, folder / "mail"):
             shutil.chown(path, "nobody", "nogroup")
     environment = {"USER": "nobody", "HOME": str(folder), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(
-        [IMAP, "-c", config], input=commands, capture_output=True, env=environment, cwd=folder, timeout=200, check=False
+    process = await asyncio.create_subprocess_exec(
+        *map(str, (IMAP, "-c", config)), stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, cwd=folder
     )
-    assert b"PREAUTH" in done.stdout, done.stderr
-    return done.stdout
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        said = asyncio.ensure_future(process.stdout.read())
+        complaints = asyncio.ensure_future(process.stderr.read())
+        process.stdin.write(commands)
+        output = await asyncio.wait_for(said, 200)
+        process.stdin.close()
+        assert b"PREAUTH" in output, await complaints
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
+    return output
 
 
 def script(messages: list[tuple[str, bytes]]) -> bytes:
@@ -157,7 +175,7 @@ def _words(item: Any) -> Any:
 
 
 async def compare(start_server: Any, folder: Path, messages: list[tuple[str, bytes]]) -> dict[str, dict[str, Any]]:
-    said = {"dovecot": dovecot(folder, script(messages)), "mailjam": await mailjam(start_server, messages)}
+    said = {"dovecot": await dovecot(folder, script(messages)), "mailjam": await mailjam(start_server, messages)}
     for who, octets in said.items():
         assert b"\r\nc OK" in octets, f"{who} did not end the FETCH: {octets[-300:]!r}"
     theirs, ours = split_fetches(said["dovecot"]), split_fetches(said["mailjam"])

@@ -28,6 +28,10 @@ def decode(value: bytes) -> dict[str, str]:
         (b'; a="x;y\\"z" ;b = c', {"a": 'x;y"z', "b": "c"}),
         (b"; filename=my file.txt; size=1", {"filename": "my file.txt", "size": "1"}),
         (b'name="a" charset=b', {"name": "a", "charset": "b"}),
+        (
+            b"; access-type=mail-server\r\n\tserver=a@b; size=1",
+            {"access-type": "mail-server", "server": "a@b", "size": "1"},
+        ),
         (b'; name="never closed', {"name": "never closed"}),
         (b"; a=1; A=2", {"a": "1"}),
         (b"; ; ;a=1;;", {"a": "1"}),
@@ -58,6 +62,10 @@ def test_decode(value: bytes, expected: dict[str, str]) -> None:
 def test_bodystructure_form_keeps_the_encoding() -> None:
     value = b"; n*0*=utf-8'de'%C3%A9; n*1=x%; m=1"
     assert join_sections(split_parameters(value)) == [(b"n*", b"utf-8'de'%C3%A9x%25"), (b"m", b"1")]
+    # RFC 2231 section 7: a plain section that is joined to encoded ones has only attribute-chars
+    assert join_sections([(b"n*0*", b"us-ascii'en'%2A"), (b"n*1", b"isn't it!")]) == [
+        (b"n*", b"us-ascii'en'%2Aisn%27t%20it!")
+    ]
     assert decode_extended(b"utf-8'de'%C3%A9x%25") == ("éx%", "de")
 
 

@@ -353,3 +353,10 @@ def test_arbitrary_octets(octets: bytes) -> None:
     root = parse(octets)
     check_invariants(octets, root)
     _ = root.params, root.encoding, root.disposition, root.language, root.lines
+
+
+def test_a_forgotten_first_semicolon() -> None:
+    part = parse(b'Content-Type: multipart/mixed\r\n\tboundary="b"\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n')
+    assert part.raw_params == [(b"boundary", b"b")]
+    assert [child.body for child in part.children] == [b"x"]
+    assert parse(b"Content-Disposition: attachment filename=x\r\n\r\n").disposition_params == {"filename": "x"}
