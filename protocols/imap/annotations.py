@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 ENTRY_OCTETS_MAX = 512
 KEY = "metadata"
+SPECIAL_USE_ENTRY = "/private/specialuse"
+"""RFC 6154 section 4: what LIST says, and a way to change it."""
 
 
 def _scopes(session: ImapSession, folder: Any) -> dict[str, str]:
@@ -28,7 +30,15 @@ def _key(session: ImapSession, folder: Any, root: str) -> str:
 
 
 def read(session: ImapSession, folder: Any, root: str) -> dict[str, bytes]:
-    """All entries below `/private` or `/shared`."""
+    """All entries below `/private` or `/shared`, those that are made of what a mailbox is among them."""
+    entries = read_kept(session, folder, root)
+    if root == "/private" and folder is not None and folder.owner is session.mailbox and folder.special_use:
+        entries[SPECIAL_USE_ENTRY] = folder.special_use.encode()
+    return entries
+
+
+def read_kept(session: ImapSession, folder: Any, root: str) -> dict[str, bytes]:
+    """All entries below `/private` or `/shared` that somebody set."""
     kept = session.services.store.annotations.get((_scopes(session, folder)[root], _key(session, folder, root)))
     return {name: base64.b64decode(value) for name, value in json.loads(kept).items()} if kept else {}
 

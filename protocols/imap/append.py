@@ -129,6 +129,9 @@ def _catenate(scanner: Scanner) -> tuple[tuple[bytes | Url, ...], bool]:
 
 
 async def _octets_of(session: ImapSession, message: Appended) -> bytes:
+    """The message. `quirk_8bit_header`: one with 8-bit header fields is taken from every client, although RFC 6855
+    section 4 wants UTF8=ACCEPT enabled: old mail has such fields, and clients that copy mailboxes know nothing of it.
+    """
     if message.utf8 and not session.utf8:
         raise Bad("UTF8=ACCEPT was not enabled")
     pieces = []

@@ -230,6 +230,8 @@ def _matches(
     if "SUBSCRIBED" in selection and "SPECIAL-USE" in selection:
         candidates = {name for name in candidates if getattr(names.get(name), "special_use", "")}
     found = {name for name in candidates if any(pattern.matches(name) for pattern in patterns)}
+    if not any(pattern.text.endswith("%") for pattern in patterns):
+        found = {name for name in found if name in subscriptions or not _only_leads_on(name, names.get(name))}
     parents: set[str] = set()
     if "RECURSIVEMATCH" in selection:
         # names that match, for a child that is selected; not for children alone that are listed themselves, unless the
@@ -242,6 +244,11 @@ def _matches(
         }
     for name in in_order(found | parents):
         yield _Match(name, names.get(name), name in names, name in parents)
+
+
+def _only_leads_on(name: str, folder: Any) -> bool:
+    """Whether a name is there for the levels below it alone: only `%` lists it (RFC 4314 section 4, LIST)."""
+    return folder is None and name.startswith(access.OTHER_USERS) and name.count(SEPARATOR) > 1
 
 
 def _list_line(session: ImapSession, listing: Listing, match: _Match, parents: set[str]) -> bytes:

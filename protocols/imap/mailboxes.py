@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from protocols.ports import NoSuchMailbox, PortError
 from protocols.reply import Reply
@@ -13,7 +13,7 @@ from .annotations import copy_annotations
 from .dialogue import nothing
 from .errors import Bad, No
 from .hub import name_changed, subscription_changed
-from .names import check_new
+from .names import above, check_new
 from .scanner import Scanner
 from .sequence import MODSEQ_MAX, STAR, Ranges, contains, format_set, resolve, spans
 from .states import AUTHENTICATED, COMMANDS, SELECTED, State
@@ -134,7 +134,7 @@ async def _open(session: ImapSession, selection: Selection, *, read_only: bool) 
         session.send(b"* OK [CLOSED] The mailbox that was selected is closed\r\n")
     folder = session.find_selectable(session.name_text(selection.name), "lr")
     rights = session.rights(folder)
-    if not any(right in rights for right in "swte"):
+    if not any(right in rights for right in "iswte"):  # RFC 4314 section 5.2
         read_only = True
     if selection.condstore or selection.resync is not None:
         session.enable_condstore()
@@ -347,20 +347,34 @@ async def create(session: ImapSession, creation: Creation) -> Reply:
     """RFC 9051 section 6.3.4, RFC 6154 section 3."""
     name = check_new(session.name_text(creation.name))
     mailbox, inner = access.locate_new(session, name)
-    special_use = ""
+    use = ""
     if creation.special_uses:
         if "CREATE-SPECIAL-USE" in session.settings.capabilities_hidden:
             raise Bad("unknown parameter")
-        known = SPECIAL_USES.get(creation.special_uses[0].lower())
-        if known is None or len(creation.special_uses) > 1:
-            raise No("a mailbox can have one of the special uses of RFC 6154", code=b"USEATTR")
-        if any(folder.special_use == known for folder in mailbox.folders.values()):
-            raise No(f"another mailbox is used as {known}", code=b"USEATTR")
-        special_use = known
-    folder = await session.services.store.create_folder(mailbox, inner, special_use=special_use)
+        use = special_use(mailbox, creation.special_uses)
+    folder = await session.services.store.create_folder(mailbox, inner, special_use=use)
+    await _inherit_acl(session, mailbox, folder)
     name_changed(session, folder)
     code = b"" if "OBJECTID" in session.settings.capabilities_hidden else b"MAILBOXID (%s)" % folder.mailbox_id.encode()
     return session.ok(b"CREATE completed", code)
+
+
+def special_use(mailbox: Any, wanted: tuple[str, ...], mine: Any = None) -> str:
+    """The one special use that a mailbox shall have and none but `mine` has. Raises No [USEATTR]."""
+    known = SPECIAL_USES.get(wanted[0].lower())
+    if known is None or len(wanted) > 1:
+        raise No("a mailbox can have one of the special uses of RFC 6154", code=b"USEATTR")
+    if any(folder.special_use == known and folder is not mine for folder in mailbox.folders.values()):
+        raise No(f"another mailbox is used as {known}", code=b"USEATTR")
+    return known
+
+
+async def _inherit_acl(session: ImapSession, mailbox: Any, folder: Any) -> None:
+    """A new mailbox has the access control list of the one above it (RFC 4314 section 4, CREATE)."""
+    parents = [mailbox.folders[name] for name in above(folder.name) if name in mailbox.folders]
+    acl = access.read_acl(session, parents[-1]) if parents else {}
+    if acl:
+        await access.write_acl(session, folder, acl)
 
 
 @COMMANDS.command("DELETE", states=AUTHENTICATED, syntax=one_mailbox)

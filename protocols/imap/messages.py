@@ -226,6 +226,7 @@ async def copy(session: ImapSession, arguments: tuple[Ranges | None, bytes]) -> 
         return session.ok(b"There was nothing to copy")
     new = await session.services.store.copy(there, folder)
     session.caused(folder, new)
+    await _keep_allowed(session, folder, new)
     return session.ok(session.verb + b" completed", _copyuid(session, folder, there, new))
 
 
@@ -243,11 +244,22 @@ async def move(session: ImapSession, arguments: tuple[Ranges | None, bytes]) -> 
         return session.ok(b"There was nothing to move")
     new = await session.services.store.move(there, folder)
     session.caused(folder, new)
+    await _keep_allowed(session, folder, new)
     code = _copyuid(session, folder, there, new)
     if code:
         session.send(b"* OK [%s] Moved\r\n" % code)
     highest = b"HIGHESTMODSEQ %d" % view.folder.highest_modseq if session.qresync else b""
     return session.ok(session.verb + b" completed", highest)
+
+
+async def _keep_allowed(session: ImapSession, folder: Any, new: Sequence[Any]) -> None:
+    """Take those flags from copies in another's mailbox that the user may not set there (RFC 4314 section 4)."""
+    if folder.owner is session.mailbox:
+        return
+    rights = session.rights(folder)
+    dropped = {flag for message in new for flag in message.flags if needed_right(flag) not in rights}
+    if dropped:
+        await session.services.store.set_flags(folder, new, "-", frozenset(dropped))
 
 
 def _still_there(session: ImapSession, messages: list[Any]) -> list[Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from protocols.ports import PortError
 from protocols.reply import Reply
 
 from . import access
-from .annotations import entry_name, find, metadata_value, read, root_of, write
+from .annotations import SPECIAL_USE_ENTRY, entry_name, find, metadata_value, read_kept, root_of, write
 from .errors import Bad, No
 from .hub import metadata_changed
+from .mailboxes import special_use
 from .scanner import Scanner
 from .states import AUTHENTICATED, COMMANDS
 
@@ -132,7 +134,11 @@ async def setmetadata(session: ImapSession, arguments: tuple[bytes, tuple[tuple[
     """RFC 5464 section 4.3: all entries or none."""
     folder = _place(session, arguments[0], "l")
     changed: dict[str, dict[str, bytes]] = {}
+    use: bytes | None = b"-"
     for name, value in arguments[1]:
+        if name == SPECIAL_USE_ENTRY and folder is not None and folder.owner is session.mailbox:
+            use = value
+            continue
         root = root_of(name)
         if root == "/shared":
             if folder is None:
@@ -140,16 +146,30 @@ async def setmetadata(session: ImapSession, arguments: tuple[bytes, tuple[tuple[
             access.require(session, folder, "w")
         if value is not None and len(value) > VALUE_OCTETS_MAX:
             raise No("the value is too large", code=b"METADATA MAXSIZE %d" % VALUE_OCTETS_MAX)
-        entries = changed.setdefault(root, read(session, folder, root))
+        entries = changed.setdefault(root, read_kept(session, folder, root))
         if value is None:
             entries.pop(name, None)
         else:
             entries[name] = value
         if len(entries) > ENTRIES_MAX:
             raise No("there are too many entries", code=b"METADATA TOOMANY")
+    if use != b"-":
+        await _set_use(session, folder, use)
     for root, entries in changed.items():
         await write(session, folder, root, entries)
     if folder is not None and "QRESYNC" not in session.settings.capabilities_hidden:
         await session.services.store.advance_modseq(folder)  # RFC 7162 section 3.2
     metadata_changed(session, folder, [name for name, _ in arguments[1]])
     return session.ok(b"SETMETADATA completed")
+
+
+async def _set_use(session: ImapSession, folder: Any, value: bytes | None) -> None:
+    """Change what a mailbox is used for. Raises No [USEATTR]."""
+    text = (value or b"").decode("ascii", "replace").strip()
+    use = special_use(session.mailbox, (text,), folder) if text else ""
+    before, folder.special_use = folder.special_use, use
+    try:
+        await session.services.store.save_folder(folder)
+    except PortError:
+        folder.special_use = before
+        raise

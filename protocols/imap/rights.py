@@ -125,7 +125,7 @@ async def listrights(session: ImapSession, arguments: tuple[bytes, bytes]) -> Re
     """RFC 4314 section 3.4: the owner has all rights, others can be given each by itself."""
     folder = _administered(session, arguments[0])
     identifier = _identifier(arguments[1])
-    always, optional = b'""', b" ".join([right.encode() for right in ALL_RIGHTS])
+    always, optional = b'""', b" ".join([right.encode() for right in (*ALL_RIGHTS, *VIRTUAL_RIGHTS)])
     text = shown(ALL_RIGHTS) if identifier == folder.owner.name else always + b" " + optional
     name = session.name_octets(session.folder_name(folder))
     line = b"* LISTRIGHTS %b %b %b\r\n" % (name, quote(arguments[1]), text)
