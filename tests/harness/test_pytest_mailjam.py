@@ -131,28 +131,6 @@ def test_async_project_and_xdist(tmp_path: Path) -> None:
     assert "6 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_anyio_project(tmp_path: Path) -> None:
-    done = run_project(
-        tmp_path,
-        sending=SEND,
-        test_it="""
-            import anyio.to_thread
-            import pytest
-            from sending import send
-
-            @pytest.fixture
-            def anyio_backend():
-                return "asyncio"
-
-            @pytest.mark.anyio
-            async def test_wait_for(mailjam):
-                await anyio.to_thread.run_sync(send, mailjam.smtp)
-                assert (await mailjam.wait_for(to="bob")).subject == "hello"
-        """,
-    )
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
-
-
 LEAKY = """
     import smtplib, socket
     from sending import send
@@ -249,35 +227,6 @@ def test_jammed_server_is_exchanged(tmp_path: Path) -> None:
         """,
     )
     assert "2 passed" in done.stdout, done.stdout
-
-
-def test_hidden_packages_are_told_and_a_process_helps(tmp_path: Path) -> None:
-    done = run_project(
-        tmp_path,
-        sending=SEND,
-        **{"harness/__init__.py": "VALUE = 1\n"},
-        test_it="""
-            import harness
-            from sending import send
-
-            def test_own_package():
-                assert harness.VALUE == 1
-
-            def test_hidden(mailjam):
-                pass
-
-            def test_process(mailjam_process):
-                mailjam_process.user("alice", "secret")
-                send(mailjam_process.addresses["smtp"], "one")
-                assert mailjam_process.wait("subject:one")["Subject"] == "one"
-                assert mailjam_process.message()["Text"].strip() == "hi"
-
-            def test_process_is_empty_again(mailjam_process):
-                assert mailjam_process.messages == []
-        """,
-    )
-    assert "3 passed, 1 error" in done.stdout, done.stdout + done.stderr
-    assert "is hidden by this project's own" in done.stdout
 
 
 def test_nothing_of_ours_is_imported_without_a_fixture(tmp_path: Path) -> None:
