@@ -458,7 +458,7 @@ class _Parser:
         frame.children.append(child)
 
     def _search_again(self, index: int, newline: int, position: int) -> None:
-        """Find the next marks of those around `self._open[index]` whose last one stood at `newline`; mend the bounds."""
+        """Find the next marks of those around `self._open[index]` whose last one stood at `newline`; mend bounds."""
         moved = False
         for outer in range(index + 1):
             enclosing = self._open[outer]
