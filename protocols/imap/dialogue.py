@@ -198,9 +198,9 @@ async def unauthenticate(session: ImapSession, _: None) -> Reply:
 async def compress(session: ImapSession, algorithm: bytes) -> Reply:
     """RFC 4978: both directions are DEFLATE from behind the OK on."""
     if algorithm != b"DEFLATE":
-        raise No("the algorithm is DEFLATE", code=b"CANNOT")
+        raise Bad("the algorithm is DEFLATE")
     if session.connection.compressed:
-        raise No("compression is on already", code=b"COMPRESSIONACTIVE")
+        raise Bad("compression is on already", code=b"COMPRESSIONACTIVE")
     session.send(session.ok(b"DEFLATE active"))
     await session.flush()
     session.connection.start_compression()
