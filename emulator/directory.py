@@ -158,7 +158,7 @@ class Directory:
         """Raises NoSuchMailbox when mail for `address` would not be delivered."""
         if self.members(address) is not None or self.find(address) is not None or self.elsewhere(address):
             return
-        if self._settings.strict_users:
+        if self._settings.strict_users and not self._is_postmaster(address):
             raise NoSuchMailbox(f"no mailbox for {address} here")
         if len(self._store.mailboxes) >= self._settings.mailboxes_max:
             raise NoSuchMailbox("no more mailboxes can be made here")
@@ -168,8 +168,16 @@ class Directory:
         name = self.find(address)
         if name is None:
             self.check_recipient(address)
-            name = self.canonical(address)
+            name = "postmaster" if self._is_postmaster(address) else self.canonical(address)
         return await self._make(name)
+
+    def _is_postmaster(self, address: str) -> bool:
+        """Whether it is the mailbox that every server has (RFC 5321 section 4.5.1)."""
+        local, domain = split_address(self.canonical(address))
+        ours = self._settings.domains
+        return local == "postmaster" and (
+            not domain or not ours or domain in ours or domain == self._settings.front_end.hostname.lower()
+        )
 
     async def _make(self, name: str) -> Mailbox:
         mailbox = self._store.mailboxes.get(name)

@@ -97,3 +97,13 @@ async def test_changes_are_told_to_the_notification_thread() -> None:
     await directory.add_user("alice", "secret")
     assert [event.what for event in seen] == ["user alice"]
     assert directory.serial == 1
+
+
+async def test_mail_for_postmaster_is_always_taken() -> None:
+    directory = await directory_with("alice", strict_users=True, domains=("x.test",))
+    with pytest.raises(NoSuchMailbox):
+        directory.check_recipient("postmaster@elsewhere.test")
+    for address in ("postmaster", "PostMaster@x.test", "postmaster@localhost"):
+        directory.check_recipient(address)
+        assert (await directory.recipient(address)).name == "postmaster"
+    assert directory.authenticate("postmaster", "anything") is None
