@@ -67,7 +67,7 @@ class Store(Hierarchy):
             for content, targets in items:
                 new.append([])
                 for target in targets:
-                    self._check_room(target.folder, 1, content.size)
+                    self._check_room(target.folder, 1, max(0, content.size - target.frees_octets))
                     date = now if target.internal_date is None else target.internal_date
                     message = self._draw(target.folder, target.flags, date, target.zone_minutes, now, content)
                     new[-1].append(message)

@@ -433,6 +433,8 @@ class Target:
     internal_date: float | None = None
     """Seconds since the epoch; None: now."""
     zone_minutes: int = 0
+    frees_octets: int = 0
+    """What the mailbox will be rid of when the message is there, so that it does not count against the quota."""
 
 
 class Conversion(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from protocols.ports import Target
+from protocols.ports import PortError, Target
 from protocols.reply import Reply
 
 from . import access
@@ -147,7 +147,7 @@ async def _octets_of(session: ImapSession, message: Appended) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def _put(session: ImapSession, folder: Any, appending: Appending) -> list[Any]:
+async def _put(session: ImapSession, folder: Any, appending: Appending, frees_octets: int = 0) -> list[Any]:
     allowed = session.rights(folder)
     view = session.view
     known = frozenset(view.keywords) if view is not None and view.folder is folder else frozenset[str]()
@@ -157,7 +157,7 @@ async def _put(session: ImapSession, folder: Any, appending: Appending) -> list[
         octets = await _octets_of(session, message)
         flags = frozenset(match_keyword(flag, known) for flag in message.flags if needed_right(flag) in allowed)
         date, zone = message.date or (None, 0)
-        items.append((octets, (Target(folder, flags, date, zone),)))
+        items.append((octets, (Target(folder, flags, date, zone, frees_octets),)))
     put = [new for news in await session.services.conversion.put_all(items) for new in news]
     session.caused(folder, put)
     return put
@@ -192,11 +192,16 @@ async def replace(session: ImapSession, appending: Appending) -> Reply:
         raise No("the mailbox is read-only", code=b"READ-ONLY")
     access.require(session, view.folder, "te")
     folder = target_folder(session, appending.name)
-    new = await _put(session, folder, appending)
+    # the quota sees the difference alone (RFC 8508 section 3.4)
+    new = await _put(session, folder, appending, old[0].size if folder.owner is view.folder.owner else 0)
+    try:
+        await session.services.store.expunge(view.folder, old)
+    except PortError:
+        await session.services.store.expunge(folder, new)
+        raise
     code = _appenduid(session, folder, new)
     if code:
         session.send(b"* OK [%s] Replacement message ready\r\n" % code)
-    await session.services.store.expunge(view.folder, old)
     return session.ok(session.verb + b" completed")
 
 

@@ -34,6 +34,8 @@ class Complaints:
 
     found: list[str] = field(default_factory=list)
     commands: int = 0
+    recent: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """Which session, and which SELECT of it, was given a UID as \\Recent: no other may have it so."""
 
     def add(self, client: str, text: str) -> None:
         self.found.append(f"{client}: {text}")
@@ -54,6 +56,7 @@ class StressClient:
         self.modseqs: dict[int, int] = {}
         self.uid_next = 1
         self.command = b""
+        self.selections = 0
 
     async def connect(self, host: str, port: int, user: str) -> None:
         self.reader, self.writer = await asyncio.open_connection(host, port, limit=1 << 24)
@@ -162,6 +165,10 @@ class StressClient:
                     b"\\Seen", b"\\Answered", b"\\Flagged", b"\\Deleted", b"\\Draft", b"\\Recent",
                 ):  # fmt: skip
                     self.complain(f"flag {flag!r}")
+            if uid and b"\\Recent" in flags[1]:
+                mine = (self.name, self.selections)
+                if self.complaints.recent.setdefault(uid, mine) != mine:
+                    self.complain(f"UID {uid} is \\Recent, which it was in {self.complaints.recent[uid]}")
         modseq = _MODSEQ.search(data)
         if modseq and uid:
             if int(modseq[1]) < self.modseqs.get(uid, 0):
@@ -178,6 +185,7 @@ class StressClient:
     def forget(self) -> None:
         """Another mailbox is about to be described."""
         self.uids = []
+        self.selections += 1
 
     async def select(self, name: bytes) -> None:
         if not self.selected:
