@@ -2,10 +2,12 @@
 
 The command is run once per stage against a real server of its own, through a relay that stalls there: no greeting,
 nothing after the login, half a body, no reply to the end of DATA. Then it is run again without a stall, as a user or a
-queue would do, and the messages that the server holds are counted.
+queue would do, and the messages that the server holds are counted. For clients that fetch, a message waits in the INBOX
+and an article in misc.test: what was cut off on its way must still be there.
 
 In COMMAND, `{host}`, `{smtp_port}`, `{pop3_port}`, `{imap_port}` and `{nntp_port}` are replaced; the environment has
-them as MAILJAM_CHECK_HOST, MAILJAM_CHECK_SMTP_PORT and so on. The account is alice, her password secret.
+them as MAILJAM_CHECK_HOST, MAILJAM_CHECK_SMTP_PORT and so on. The account is alice, her password secret. TLS is not
+offered: the relay has to see at which stage a client is.
 """
 
 from __future__ import annotations
@@ -19,15 +21,25 @@ import re
 import sys
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from harness.testing.fixture import MailJam
+from emulator.config import Account, Settings
+from emulator.server import Server
+from protocols.ports import Target
+from protocols.settings import FrontEndSettings
 
 STAGES: Final = ("greeting", "login", "mid-body", "after-data")
 PROTOCOLS: Final = ("smtp", "pop3", "imap", "nntp")
+USER, PASSWORD, GROUP = "alice", "secret", "misc.test"
+WAITING_ID, ARTICLE_ID = "waiting@client-check.example", "article@client-check.example"
+_LINES = "A line of a message that is long enough to be cut off on its way.\r\n" * 40
+_HEAD = "From: Bob <bob@example.com>\r\nSubject: waiting\r\nDate: Fri, 08 Dec 2000 10:00:00 +0000\r\n"
+WAITING: Final = f"{_HEAD}To: {USER}@example.com\r\nMessage-ID: <{WAITING_ID}>\r\n\r\n{_LINES}"
+ARTICLE: Final = f"{_HEAD}Newsgroups: {GROUP}\r\nMessage-ID: <{ARTICLE_ID}>\r\nPath: x\r\n\r\n{_LINES}"
+SETTLE_SECONDS_MAX: Final = 10.0
 BODY_BYTES: Final = 100  # of a body that pass before the relay stalls
 _LOGIN: Final = re.compile(rb"^(?:AUTH|USER|PASS|AUTHINFO|APOP|\S+ (?:LOGIN|AUTHENTICATE))\b", re.IGNORECASE)
+_APPEND: Final = re.compile(rb"^\S+ APPEND [^\r\n]*\{(\d+)\+?\}\r\n", re.IGNORECASE | re.MULTILINE)
 _FETCH: Final = re.compile(rb"^(?:RETR|TOP|ARTICLE|BODY|\S+ (?:UID )?FETCH .*BODY.*)\b", re.IGNORECASE)
 
 
@@ -99,6 +111,7 @@ class _Relayed:
         self.in_data = False
         self.fetching = False
         self.tail = b""
+        self.literal_left = 0
         self.still = False
 
     async def run(self) -> None:
@@ -126,15 +139,26 @@ class _Relayed:
                 self._stall()
                 continue
             self.fetching = any(_FETCH.match(line) for line in data.splitlines())
-            await _write(self.server_out, data)
+            appended = _APPEND.search(data) if self.relay.protocol == "imap" else None
+            if appended is None:
+                await _write(self.server_out, data)
+                continue
+            self.in_data, self.literal_left = True, int(appended[1])
+            await _write(self.server_out, data[: appended.end()])
+            if rest := data[appended.end() :]:
+                await self._body(rest)
 
     async def _body(self, data: bytes) -> None:
         if self.stage == "mid-body":
             await _write(self.server_out, data[: min(BODY_BYTES, len(data) // 2)])
             self._stall()
             return
-        ends = (self.tail + data).endswith(b"\r\n.\r\n")
-        self.tail = (self.tail + data)[-5:]
+        if self.relay.protocol == "imap":
+            self.literal_left -= len(data)
+            ends = self.literal_left <= -2  # with the line end that stands behind it
+        else:
+            ends = (self.tail + data).endswith(b"\r\n.\r\n")
+            self.tail = (self.tail + data)[-5:]
         if ends:
             self.in_data = False
             if self.stage == "after-data":
@@ -147,8 +171,11 @@ class _Relayed:
                 self._stall()
             if self.still:
                 continue
-            if self.relay.protocol in ("smtp", "nntp") and data.startswith((b"354", b"340", b"335")):
+            last = data.rstrip(b"\r\n").rpartition(b"\n")[2]  # replies to pipelined commands come together
+            if self.relay.protocol in ("smtp", "nntp") and last.startswith((b"354", b"340", b"335")):
                 self.in_data = True
+            elif self.relay.protocol == "imap" and not data.startswith(b"+"):
+                self.in_data = False  # the message was not wanted, or is there
             if self.stage == "mid-body" and self.fetching:
                 await _write(self.client_out, data[: min(BODY_BYTES, len(data) // 2)])
                 self._stall()
@@ -173,6 +200,8 @@ class StageReport:
     gave_up_seconds: float | None
     stored: int
     stored_after_retry: int
+    waiting_kept: bool
+    """Whether the message in the INBOX was still there when the stalled attempt had ended."""
     verdict: str
 
     def line(self) -> str:
@@ -184,8 +213,13 @@ class StageReport:
         return f"{self.stage:<11} {waited}, {code}; {count}: {self.verdict}"
 
 
-def judge(expected: int, exit_code: int | None, stored: int, after_retry: int) -> str:
-    """Lost, duplicated, or as it should be. `expected`: how many messages an undisturbed run stores."""
+def judge(expected: int, exit_code: int | None, stored: int, after_retry: int, *, waiting_kept: bool = True) -> str:
+    """Lost, duplicated, or as it should be. `expected`: how many messages an undisturbed run stores.
+
+    `waiting_kept`: whether the message in the INBOX was still there when the stalled attempt had ended.
+    """
+    if not waiting_kept:
+        return "LOST: the client removed the message that waited for it, without having got it whole"
     if exit_code == 0 and stored < expected:
         return "LOST: the client reported success, but the server does not have the message"
     if after_retry > expected:
@@ -197,44 +231,58 @@ def judge(expected: int, exit_code: int | None, stored: int, after_retry: int) -
 
 async def check(command: list[str], seconds: float, stages: tuple[str, ...] = STAGES) -> list[StageReport]:
     """Run the command through all stages; each attempt may take `seconds`."""
-    from harness.testing.fixture import MailJam, settings_from  # noqa: PLC0415 - starts a server
-    from harness.testing.running import RunningServer  # noqa: PLC0415
-
     reports = []
-    expected: int | None = None
+    expected = 0
     for stage in ("", *stages):
-        running = RunningServer(settings_from({"users": ["alice:secret"]}))
-        await asyncio.to_thread(running.start)
-        jam = MailJam(running)
-        relays = {name: StallingRelay(getattr(jam, name), name) for name in PROTOCOLS}
-        try:
-            for relay in relays.values():
-                await relay.start()
-                relay.stage = stage
-            code, ended = await _attempt(command, relays, seconds)
-            stored = await asyncio.to_thread(_count, jam)
-            if not stage:
-                expected = stored
-                continue
-            stalls = [relay.first_stall for relay in relays.values() if relay.reached]
-            for relay in relays.values():
-                await relay.drop()
-                relay.stage = ""
-            if stalls and code != 0:
-                await _attempt(command, relays, seconds)
-            after = await asyncio.to_thread(_count, jam)
-            gave_up = ended - min(stalls) if stalls and code is not None else None
-            verdict = judge(expected or 0, code, stored, after)
-            reports.append(StageReport(stage, bool(stalls), code, gave_up, stored, after, verdict))
-        finally:
-            for relay in relays.values():
-                await relay.stop()
-            await asyncio.to_thread(running.stop)
+        front_end = FrontEndSettings(capabilities_hidden=frozenset({"CHUNKING"}))  # a message comes by DATA
+        accounts = (Account(USER, PASSWORD),)
+        settings = Settings(accounts=accounts, groups=(GROUP,), tls=False, front_end=front_end)
+        async with Server(settings) as server:
+            store = server.store
+            await server.converter.put(WAITING.encode(), [Target(store.mailbox(USER).inbox)])
+            await server.converter.put(ARTICLE.encode(), [Target(store.newsgroup(GROUP))])
+            relays = {name: StallingRelay(server.addresses[name], name) for name in PROTOCOLS}
+            try:
+                for relay in relays.values():
+                    await relay.start()
+                    relay.stage = stage
+                if stage:
+                    reports.append(await _check_stage(command, server, relays, stage, expected, seconds))
+                else:
+                    await _attempt(command, relays, seconds)
+                    expected, _ = await _count(server)
+            finally:
+                for relay in relays.values():
+                    await relay.stop()
     return reports
 
 
-def _count(jam: MailJam) -> int:
-    return len(jam.messages)
+async def _check_stage(
+    command: list[str], server: Server, relays: dict[str, StallingRelay], stage: str, expected: int, seconds: float
+) -> StageReport:
+    """One attempt that stalls, and another one that does not."""
+    code, ended = await _attempt(command, relays, seconds)
+    stored, kept = await _count(server)
+    stalls = [relay.first_stall for relay in relays.values() if relay.reached]
+    for relay in relays.values():
+        await relay.drop()
+        relay.stage = ""
+    if stalls and code != 0:
+        await _attempt(command, relays, seconds)
+    after, _ = await _count(server)
+    gave_up = ended - min(stalls) if stalls and code is not None else None
+    verdict = judge(expected, code, stored, after, waiting_kept=kept or not stalls)
+    return StageReport(stage, bool(stalls), code, gave_up, stored, after, kept, verdict)
+
+
+async def _count(server: Server) -> tuple[int, bool]:
+    """How many messages the client has stored, and whether the one that waits for it is still there."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(server.inbound.settled(), SETTLE_SECONDS_MAX)
+    folders = server.store.folders_by_id.values()
+    ids = [message.content.message_id.decode("latin-1") for folder in folders for message in folder.messages]
+    own = (f"<{WAITING_ID}>", f"<{ARTICLE_ID}>")
+    return sum(each not in own for each in ids), own[0] in ids
 
 
 async def _attempt(command: list[str], relays: dict[str, StallingRelay], seconds: float) -> tuple[int | None, float]:

@@ -44,3 +44,56 @@ async def test_a_reader_that_never_gives_up_is_told() -> None:
     assert report.reached
     assert report.gave_up_seconds is None
     assert "never gave up, killed" in report.line()
+
+
+APPENDER = """
+import imaplib, sys
+client = imaplib.IMAP4("127.0.0.1", int(sys.argv[1]), timeout=0.7)
+client.login("alice", "secret")
+client.append("INBOX", None, None, b"Subject: x\\r\\n\\r\\n" + b"A line.\\r\\n" * 100)
+"""
+
+PIPELINER = """
+import socket, sys
+peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=0.7)
+replies = peer.makefile("rb")
+replies.readline()
+peer.sendall(b"HELO x\\r\\nMAIL FROM:<b@example.com>\\r\\nRCPT TO:<alice@example.com>\\r\\nDATA\\r\\n")
+for _ in range(4):
+    replies.readline()
+peer.sendall(b"Subject: x\\r\\n\\r\\n" + b"A line.\\r\\n" * 100 + b".\\r\\n")
+assert replies.readline().startswith(b"250")
+"""
+
+FETCHER = """
+import poplib, sys
+client = poplib.POP3("127.0.0.1", int(sys.argv[1]), timeout=0.7)
+client.user("alice")
+client.pass_("secret")
+client.retr(1)
+client.dele(1)
+client.quit()
+"""
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(("script", "port"), [(APPENDER, "{imap_port}"), (PIPELINER, "{smtp_port}")])
+async def test_uploads_are_cut_in_every_way_of_sending(script: str, port: str) -> None:
+    command = [sys.executable, "-c", script, port]
+    reports = {report.stage: report for report in await check(command, 20, ("mid-body", "after-data"))}
+    assert reports["mid-body"].reached
+    assert reports["mid-body"].verdict.startswith("nothing lost"), reports["mid-body"].line()
+    assert reports["after-data"].reached
+    assert reports["after-data"].verdict.startswith("DUPLICATED"), reports["after-data"].line()
+
+
+def test_a_reader_that_removes_what_it_does_not_have_loses_it() -> None:
+    assert judge(0, 1, 0, 0, waiting_kept=False).startswith("LOST: the client removed the message")
+
+
+@pytest.mark.timeout(60)
+async def test_a_fetch_is_cut_and_the_message_stays() -> None:
+    (report,) = await check([sys.executable, "-c", FETCHER, "{pop3_port}"], 20, ("mid-body",))
+    assert report.reached
+    assert report.waiting_kept
+    assert report.verdict.startswith("nothing lost"), report.line()
