@@ -5,6 +5,7 @@ The HTTP API, the pytest plugin, MQTT and the command line work through it. A se
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable
 from dataclasses import replace
 from itertools import count
@@ -47,6 +48,8 @@ class Workbench:
         self.tricks = Tricks(self)
         self.jamming = Jamming(self)
         self.tenants = Tenants(server)
+        self.instance = secrets.token_hex(4)
+        """Tells the events of one server from those of another."""
         self.ended = False
         """Whether the server was exchanged or ended: whoever follows it stops."""
         self.named_gates: dict[str, Gate] = {}

@@ -1,4 +1,8 @@
-"""What happens, as it happens: server-sent events (WHATWG HTML section 9.2)."""
+"""What happens, as it happens: server-sent events (WHATWG HTML section 9.2).
+
+A reader that comes back with `Last-Event-ID` is given the messages that came in meanwhile, each at least once; one that
+comes back to another server (or a tenant that was reset) is told so by the event `reset`.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,9 @@ KEEP_ALIVE_SECONDS = 15.0
 class Stream:
     """The events of one reader."""
 
-    def __init__(self, workbench: Workbench) -> None:
+    def __init__(self, workbench: Workbench, last_event_id: str = "") -> None:
         self._workbench = workbench
+        self._last_event_id = last_event_id
         self._events: deque[tuple[str, Any]] = deque()
         self._wake = asyncio.Event()
         self._sessions: set[int] = set()
@@ -61,6 +66,24 @@ class Stream:
         self._workbench.transcripts.listeners.append(self._session)
         self._workbench.server.bus.on(ServiceStateChanged, self._service)
 
+    def _catch_up(self) -> None:
+        """What came in since the reader was here."""
+        if not self._last_event_id:
+            return
+        instance, _, number = self._last_event_id.partition("-")
+        if instance != self._workbench.instance or not (number.isascii() and number.isdigit() and len(number) < 19):
+            self._put("reset", {})
+            return
+        for entry in self._workbench.archive.since(int(number)):
+            self._put("new", entry)
+
+    def _event_id(self) -> str:
+        """Up to which message everything was told."""
+        archive = self._workbench.archive
+        waiting = [value.number for kind, value in self._events if kind == "new"]
+        number = min([*waiting, archive.lowest_hidden or archive.last_number + 1]) - 1
+        return f"{self._workbench.instance}-{number}"
+
     def close(self) -> None:
         """Listen no more."""
         self._workbench.archive.listeners.remove(self._message)
@@ -81,6 +104,7 @@ class Stream:
     async def read(self) -> AsyncIterator[bytes]:
         """Octets for the reader, until it goes away."""
         self.open()
+        self._catch_up()
         last: dict[str, Any] | None = None
         quiet = 0.0
         try:
@@ -101,6 +125,7 @@ class Stream:
                     quiet = 0.0
                     pieces.append(b": still here\n\n")
                 if pieces:
+                    pieces[-1] = f"id: {self._event_id()}\n".encode() + pieces[-1]
                     yield b"".join(pieces)
                 await self._pause()
         finally:
@@ -120,6 +145,7 @@ class Stream:
 
 @endpoints.add("GET", "/api/events", returns="text/event-stream")
 async def events(workbench: Workbench, request: Request) -> Any:
-    """Messages, sessions, services and the state of the system as they change."""
+    """Messages, sessions, services and the state of the system as they change; `Last-Event-ID` is understood."""
+    last = request.headers.get("last-event-id", "")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(Stream(workbench).read(), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(Stream(workbench, last).read(), media_type="text/event-stream", headers=headers)

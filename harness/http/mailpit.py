@@ -354,6 +354,28 @@ async def tags(workbench: Workbench, request: Request) -> Any:
     return sorted({tag for entry in workbench.archive.newest_first() for tag in entry.tags})
 
 
+@endpoints.add(
+    "PUT",
+    "/api/v1/tags",
+    body={
+        "type": "object",
+        "properties": {**IDS["properties"], "Tags": {"type": "array", "items": {"type": "string"}}},  # type: ignore[dict-item]
+    },
+)
+async def set_tags(workbench: Workbench, request: Request) -> Any:
+    """Give messages these tags and no others; without tags theirs are taken away."""
+    body = await read_json(request)
+    given = body.get("Tags") or []
+    if not isinstance(given, list) or not all(isinstance(tag, str) and 0 < len(tag) <= 100 for tag in given):
+        raise Problem(400, '"Tags" must be a list of texts of at most 100 characters')
+    if not body.get("IDs"):
+        raise Problem(400, '"IDs" must name messages')
+    for entry in await chosen(workbench, body):
+        entry.tags = tuple(sorted({" ".join(tag.split()) for tag in given if tag.strip()}))
+        workbench.archive.changed(entry)
+    return PlainTextResponse("ok")
+
+
 @endpoints.add("GET", "/api/v1/webui")
 async def webui(workbench: Workbench, request: Request) -> Any:
     """What Mailpit's page may do here: nothing beyond reading."""

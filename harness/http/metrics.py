@@ -14,11 +14,16 @@ def _escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
+def _number(value: float) -> str:
+    """Counters in full: a scraper takes differences of them."""
+    return str(int(value)) if value == int(value) else f"{value:.6f}"
+
+
 def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> list[str]:
     lines = [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
     for labels, value in samples:
         label = ",".join(f'{key}="{_escaped(word)}"' for key, word in labels.items())
-        lines.append(f"{name}{{{label}}} {value:g}" if label else f"{name} {value:g}")
+        lines.append(f"{name}{{{label}}} {_number(value)}" if label else f"{name} {_number(value)}")
     return lines
 
 
@@ -53,7 +58,8 @@ def exposition(workbench: Workbench) -> str:
     """All families."""
     server = workbench.server
     inbound = server.inbound
-    sessions: dict[str, int] = {name: len(front_end.connections) for name, front_end in server.front_ends.items()}
+    front_ends = {**server.front_ends, **server.mail_front_ends}
+    sessions = {name: len(front_end.connections) for name, front_end in front_ends.items()}
     families = [
         _family("mailjam_info", "gauge", "Build.", [({"build": server.build.number}, 1)]),
         _family("mailjam_messages_accepted_total", "counter", "Messages acknowledged.", [({}, inbound.accepted_count)]),

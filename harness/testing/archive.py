@@ -278,7 +278,12 @@ class Archive:
 
     def _changed(self, folder_id: int, uid: int) -> None:
         entry = self._by_copy.get((folder_id, uid))
-        if entry is not None and entry.visible:
+        if entry is not None:
+            self.changed(entry)
+
+    def changed(self, entry: Entry) -> None:
+        """Something about it is not what it was: flags, tags."""
+        if entry.visible:
             self._tell("changed", entry)
 
     def _remove(self, folder_id: int, uid: int) -> None:
@@ -439,12 +444,13 @@ class Archive:
                         if entry.number not in taken and wanted(entry, await self.view(entry)):
                             taken.add(entry.number)
                             return entry
-                    hidden = self._lowest_hidden()
+                    hidden = self.lowest_hidden
                     seen = max(seen, self._last) if hidden is None else max(after, hidden - 1)
                     await self._changed_at_all()
         return None
 
-    def _lowest_hidden(self) -> int | None:
+    @property
+    def lowest_hidden(self) -> int | None:
         """The number of the oldest entry that is not visible yet."""
         return min(self._hidden, default=None)
 

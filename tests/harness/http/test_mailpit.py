@@ -155,3 +155,16 @@ async def test_copy_by_a_client_is_no_new_message(http: httpx.AsyncClient, put: 
     assert (await http.get("/api/v1/messages")).json()["total"] == 1
     await store.expunge(message.folder, [message])
     assert (await http.get("/api/v1/messages")).json()["total"] == 1
+
+
+async def test_tags(http: httpx.AsyncClient, put: Put) -> None:
+    await put(plain("one"))
+    await put(plain("two"))
+    (name,) = [m["ID"] for m in (await http.get("/api/v1/search?query=subject:one")).json()["messages"]]
+    assert (await http.put("/api/v1/tags", json={"IDs": [name], "Tags": ["b", " a  x "]})).text == "ok"
+    assert (await http.get("/api/v1/tags")).json() == ["a x", "b"]
+    assert (await http.get('/api/v1/search?query=tag:"A x"')).json()["messages_count"] == 1
+    await http.put("/api/v1/tags", json={"IDs": [name], "Tags": []})
+    assert (await http.get("/api/v1/search?query=is:tagged")).json()["messages_count"] == 0
+    assert (await http.put("/api/v1/tags", json={"Tags": ["x"]})).status_code == 400
+    assert (await http.put("/api/v1/tags", json={"IDs": [name], "Tags": [1]})).status_code == 400
