@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import unicodedata
 from functools import lru_cache
 
 from .errors import No
@@ -69,7 +70,9 @@ def decode_name(octets: bytes, *, utf8: bool) -> str:
 
 
 def normal(name: str) -> str:
-    """INBOX in capitals, as the first level too (RFC 9051 section 5.1: INBOX is case-insensitive)."""
+    """INBOX in capitals, as the first level too; composed as Net-Unicode is (RFC 9051 section 5.1)."""
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
     if len(name) >= 5 and name[:5].upper() == "INBOX" and (len(name) == 5 or name[5] == SEPARATOR):
         return "INBOX" + name[5:]
     return name

@@ -14,6 +14,7 @@ from .errors import Bad
 from .fetch_items import Plan, cut_partial, read_items, read_partial
 from .messages import require_uid, selected
 from .names import quote
+from .progress import Progress
 from .records import search_records
 from .scanner import Scanner
 from .search_keys import Key, KeyReader, Loaded, charset_codec
@@ -185,6 +186,7 @@ def _candidates(view: View, program: Key) -> Iterable[tuple[int, Any]]:
 
 
 async def _by_record(session: ImapSession, candidates: Found, tests: list[Any]) -> Found:
+    progress = Progress(session, len(candidates))
     found: Found = []
     made = 0
     loaded = Loaded(None)
@@ -199,7 +201,7 @@ async def _by_record(session: ImapSession, candidates: Found, tests: list[Any]) 
             made += 1
         if (made + 1) % SCAN_MESSAGES == 0 or index % 20000 == 19999:
             made += 1
-            await session.services.clock.sleep(0)
+            await progress.rest(index)
         loaded.record = record
         if only is not None:
             if only(number, message, loaded):
@@ -210,9 +212,10 @@ async def _by_record(session: ImapSession, candidates: Found, tests: list[Any]) 
 
 
 async def _by_content(session: ImapSession, candidates: Found, tests: list[Any]) -> Found:
+    progress = Progress(session, len(candidates))
     found: Found = []
     scanned = 0
-    for number, message in candidates:
+    for index, (number, message) in enumerate(candidates):
         try:
             record = await search_records(session, message)
             octets, part = await session.services.conversion.structure(message)
@@ -224,7 +227,7 @@ async def _by_content(session: ImapSession, candidates: Found, tests: list[Any])
         scanned += len(octets) + 256
         if scanned > SCAN_OCTETS:
             scanned = 0
-            await session.services.clock.sleep(0)
+            await progress.rest(index)
     return found
 
 

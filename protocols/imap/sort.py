@@ -12,6 +12,7 @@ from protocols.reply import Reply
 from .context import check_tag
 from .errors import Bad
 from .messages import require_uid, selected
+from .progress import Progress
 from .records import SortRecord, sort_records
 from .scanner import Scanner
 from .search import Found, Options, extended_result, plain_result, read_options, read_program, run, to_save
@@ -83,6 +84,7 @@ def sort_syntax(scanner: Scanner) -> Sorting:
 
 async def with_records(session: ImapSession, found: Found) -> list[Keyed]:
     """The messages with what SORT and THREAD compare. Messages that are gone are left out."""
+    progress = Progress(session, len(found))
     keyed: list[Keyed] = []
     for index, (number, message) in enumerate(found):
         try:
@@ -90,7 +92,7 @@ async def with_records(session: ImapSession, found: Found) -> list[Keyed]:
         except NoSuchMessage:
             continue
         if index % 1000 == 999:
-            await session.services.clock.sleep(0)
+            await progress.rest(index)
     return keyed
 
 
