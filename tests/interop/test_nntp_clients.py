@@ -9,6 +9,7 @@ import pty
 import select
 import shutil
 import signal
+import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
@@ -68,6 +69,7 @@ class World:
                 "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/lib/news/bin",
                 "LC_ALL": "C.UTF-8",
                 "NNTPSERVER": "localhost",
+                "SSL_CERT_FILE": str(self.ca),
                 "TERM": "vt100",
                 "MAIL": "",
             },
@@ -105,14 +107,16 @@ def assert_all_there(texts: list[str]) -> None:
         assert f"\n\nline {number}\n.dotted\n" in text.replace("\r\n", "\n")
 
 
-async def test_slrnpull(world: World) -> None:
+@pytest.mark.parametrize("mode", ["plain", "implicit"])
+async def test_slrnpull(world: World, mode: str) -> None:
     program = need("slrnpull", "slrnpull")
     world.write("spool/slrnpull.conf", "default 100\nmisc.test\n")
     spool = world.folder / "spool"
     outgoing = spool / "out.going"
     outgoing.mkdir()
     world.write("spool/out.going/X1", "From: a@b.example\nNewsgroups: alt.test\nSubject: posted\n\ntext\n")
-    await world.run(program, "-d", spool, "-h", f"localhost:{world.port('plain')}", "--logfile", world.folder / "log")
+    host = f"{'snews://' if mode == 'implicit' else ''}localhost:{world.port(mode)}"
+    await world.run(program, "-d", spool, "-h", host, "--logfile", world.folder / "log")
     assert_all_there([path.read_text() for path in (spool / "news" / "misc" / "test").glob("[0-9]*")])
     (posted,) = world.server.store.newsgroups["alt.test"].messages
     assert (await world.server.converter.octets(posted)).endswith(b"\r\n\r\ntext\r\n")
@@ -131,24 +135,63 @@ async def test_tin(world: World, mode: str) -> None:
     assert_all_there([path.read_text() for path in (world.folder / "saved" / "misc" / "test").iterdir()])
 
 
-async def test_suck(world: World) -> None:
+@pytest.mark.parametrize("mode", ["plain", "implicit"])
+async def test_suck(world: World, mode: str) -> None:
     program = need("suck", "suck")
     world.write("sucknewsrc", "misc.test 0\n")
     options = ["-c", "-m", "-dd", ".", "-dm", ".", "-dt", ".", "-hl", "localhost"]
-    await world.run(program, "localhost", "-N", str(world.port("plain")), *options)
+    tls = ["-ssl"] if mode == "implicit" else []
+    await world.run(program, "localhost", *tls, "-N", str(world.port(mode)), *options)
     assert_all_there([path.read_text() for path in world.folder.glob("[0-9]*-[0-9]*")])
 
 
-async def test_pullnews_from_one_server_to_another(world: World, start_server) -> None:  # type: ignore[no-untyped-def]
-    program = need("pullnews", "inn2")
-    target = await start_server(groups=("misc.test",), hostname="other.test")
-    port = world.port("plain")
-    marks = world.write("marks", f"localhost:{port}\n    misc.test\n")
-    await world.run("perl", program, "-c", marks, "-s", f"localhost:{target.addresses['nntp'][1]}")
+@pytest.mark.parametrize("mode", MODES)
+async def test_pullnews_from_one_server_to_another(world: World, mode: str, start_server) -> None:  # type: ignore[no-untyped-def]
+    program = need("pullnews", "inn2 libio-socket-ssl-perl")
+    target = await start_server(groups=("misc.test",), hostname="other.test", nntps_port=0)
+    tls = {"plain": "", "starttls": "_STARTTLS", "implicit": "_TLS"}[mode]
+    marks = world.write("marks", f"localhost:{world.port(mode)}{tls}\n    misc.test\n")
+    port = target.addresses["nntps" if mode == "implicit" else "nntp"][1]
+    await world.run("perl", program, "-c", marks, "-s", f"localhost:{port}{tls}")
     messages = target.store.newsgroups["misc.test"].messages
     octets = [await target.converter.octets(message) for message in messages]
     assert_all_there([article.decode() for article in octets])
     assert all(article.startswith(b"Path: other.test!.SEEN.127.0.0.1!") for article in octets)
+
+
+LEAFNODE = Path(__file__).parents[2] / ".ci" / "leafnode"
+"""Unpacked there, for as a package it excludes inn2."""
+IN_ITS_PLACE = "mount --bind {0}/etc /etc/news && mount --bind {0}/spool /var/spool/news && exec {1} -vvv -w"
+
+
+async def test_fetchnews_of_leafnode(world: World) -> None:
+    program = LEAFNODE / "usr" / "sbin" / "fetchnews"
+    if not program.exists():
+        pytest.skip(f"leafnode is not here: apt-get download leafnode && dpkg -x leafnode_*.deb {LEAFNODE}")
+    if os.geteuid():
+        pytest.skip("fetchnews reads /etc/news alone, into which only root may mount: run as root")
+    # the directories that are compiled into it are ours in a mount namespace of its own
+    base = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mailjam-leafnode-"))
+    try:
+        for name in ("leaf.node", "failed.postings", "interesting.groups", "message.id", "out.going", "temp.files"):
+            (base / "spool" / name).mkdir(parents=True)
+        (base / "spool" / "interesting.groups" / "misc.test").touch()
+        (base / "spool" / "out.going" / "1").write_text(
+            "From: a@b.example\nNewsgroups: alt.test\nSubject: posted\nMessage-ID: <posted@leaf.example>\n\ntext\n"
+        )
+        (base / "etc" / "leafnode").mkdir(parents=True)
+        (base / "etc" / "leafnode" / "config").write_text(
+            f"server = localhost\nport = {world.port('plain')}\nusername = alice\npassword = secret\n"
+            "expire = 30000\nmaxage = 30000\nhostname = leafnode.mailjam-tests.org\n"
+        )
+        for path in (base, *base.rglob("*")):
+            shutil.chown(path, "news", "news")
+        await world.run("unshare", "--mount", "sh", "-c", IN_ITS_PLACE.format(base, program))
+        assert_all_there([path.read_text() for path in (base / "spool" / "misc" / "test").glob("[0-9]*")])
+    finally:
+        shutil.rmtree(base)
+    (posted,) = world.server.store.newsgroups["alt.test"].messages
+    assert (await world.server.converter.octets(posted)).endswith(b"\r\n\r\ntext\r\n")
 
 
 def _slrn(folder: Path, arguments: list[str], steps: list[tuple[str, bytes]]) -> str:
