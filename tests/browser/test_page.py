@@ -192,6 +192,32 @@ async def test_phone_width_and_dark(page: Any, server: Server) -> None:
     await screenshot(page, "phone-dark")
 
 
+async def test_delete_all_asks_once(page: Any, server: Server) -> None:
+    for number in range(3):
+        await put(server, plain(f"number {number}"))
+    await rows(page, 3)
+    await page.click("#delete-all")
+    await page.wait_for_selector("#delete-all:text-is('Delete 3?')")
+    assert len(server.store.mailboxes["alice"].inbox.messages) == 3
+    await page.click("#delete-all")
+    await rows(page, 0)
+
+
+async def test_a_tenant_is_shown_alone(page: Any, server: Server, url: str) -> None:
+    await put(server, plain("ours"))
+    tenant = (await Workbench.of(server).tenants.create("shop", users=["alice:secret"])).workbench.server
+    await put(tenant, HTML)
+    await page.goto(f"{url}?tenant=shop")
+    await page.click("text=Confirm your account")
+    await page.frame_locator("iframe").locator("h1", has_text="Welcome").wait_for()
+    await page.click("text=MIME & properties")
+    await page.wait_for_selector("text=PR_SUBJECT")
+    await rows(page, 1)
+    assert await page.inner_text("#tenant") == "shop"
+    await put(tenant, plain("another"))
+    await rows(page, 2)
+
+
 async def test_api_page(page: Any, url: str) -> None:
     await page.goto(f"{url}api/docs")
     await page.wait_for_selector("text=GET /api/wait")

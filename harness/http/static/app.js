@@ -21,8 +21,12 @@ function toast(text) {
   toastTimer = setTimeout(() => { $("toast").hidden = true; }, 6000);
 }
 
+// A tenant of the server is shown by /?tenant=NAME; every request then names it.
+const TENANT = new URLSearchParams(location.search).get("tenant") || "";
+const at = (path) => (TENANT ? `${path}${path.includes("?") ? "&" : "?"}tenant=${encodeURIComponent(TENANT)}` : path);
+
 async function ask(path, method = "GET", body = undefined) {
-  const answer = await fetch(path, {
+  const answer = await fetch(at(path), {
     method, headers: body === undefined ? {} : { "Content-Type": "application/json" },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
@@ -79,6 +83,23 @@ function message(index) {
   return page ? page[index % PAGE] : undefined;
 }
 
+function when(text) {
+  const date = new Date(text);
+  return date.toDateString() === new Date().toDateString() ? date.toLocaleTimeString() : date.toLocaleDateString();
+}
+
+function svg(name, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
+function clip(count) {
+  const icon = svg("svg", { viewBox: "0 0 16 16", class: "clip", role: "img", "aria-label": `${count} attachments` });
+  icon.append(svg("path", { d: "M12.5 7.5 7.6 12.4a3 3 0 0 1-4.2-4.2l5.3-5.4a2 2 0 0 1 2.9 2.9l-5.3 5.3a1 1 0 0 1-1.5-1.4l4.5-4.6" }));
+  return icon;
+}
+
 let drawing = false;
 function draw() {
   if (drawing) return;
@@ -102,7 +123,7 @@ function drawNow() {
       onclick: () => choose(index),
     },
     make("div", { class: "line" }, make("span", {}, who),
-      make("time", {}, `${item.Attachments ? "📎 " : ""}${new Date(item.Created).toLocaleTimeString()}`)),
+      make("time", {}, ...(item.Attachments ? [clip(item.Attachments)] : []), when(item.Created))),
     make("div", { class: "line" }, make("span", { class: "subject" }, item.Subject || "(no subject)")),
     make("div", { class: "snippet" }, item.Snippet));
     row.style.top = `${index * ROW}px`;
@@ -137,7 +158,15 @@ $("search").addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(() => { inbox.query = $("search").value.trim(); $("rows").scrollTop = 0; reload(); }, 200);
 });
+let sure = 0;
+function calm() { clearTimeout(sure); sure = 0; $("delete-all").textContent = "Delete all"; }
 $("delete-all").addEventListener("click", attempt(async () => {
+  if (!sure) {
+    $("delete-all").textContent = `Delete ${inbox.total}?`;
+    sure = setTimeout(calm, 4000);
+    return;
+  }
+  calm();
   if (inbox.query) await ask(`/api/v1/search?${new URLSearchParams({ query: inbox.query })}`, "DELETE");
   else await ask("/api/v1/messages", "DELETE", {});
   reload();
@@ -174,7 +203,7 @@ function showMessage(full) {
   add("MIME & properties", () => showParts(full, body));
   const files = [...full.Attachments, ...full.Inline];
   if (files.length) add(`Files (${files.length})`, () => body.append(make("ul", {}, ...files.map((file) => make("li", {},
-    make("a", { href: `/api/v1/message/${full.ID}/part/${file.PartID}`, download: file.FileName }, file.FileName),
+    make("a", { href: at(`/api/v1/message/${full.ID}/part/${file.PartID}`), download: file.FileName }, file.FileName),
     ` ${file.ContentType}, ${file.Size} octets`)))));
   add("Links", async () => {
     const found = await ask(`/api/messages/${full.ID}/links`);
@@ -187,15 +216,15 @@ function showMessage(full) {
     make("h3", {}, full.Subject || "(no subject)"),
     make("div", {}, `From ${people([full.From])}`),
     make("div", {}, `To ${people(full.To)}${full.Cc.length ? `, cc ${people(full.Cc)}` : ""}${full.Bcc.length ? `, bcc ${people(full.Bcc)}` : ""}`),
-    make("div", { class: "soft" }, `${new Date(full.Date).toLocaleString()} · ${full.Size} octets · ${full.MessageID}`),
+    make("div", { class: "soft" }, [new Date(full.Date).toLocaleString(), `${full.Size} octets`, full.MessageID].filter(Boolean).join(" · ")),
     make("div", { class: "views", role: "tablist" }, ...tabs), body);
   tabs[0].click();
 }
 
 function showHtml(full, body) {
   const frame = make("iframe", { sandbox: "allow-popups allow-popups-to-escape-sandbox", title: "HTML of the message",
-    referrerpolicy: "no-referrer", src: `/view/${full.ID}.html` });
-  const remote = make("button", { onclick: () => { frame.src = `/view/${full.ID}.html?remote=1`; remote.disabled = true; } },
+    referrerpolicy: "no-referrer", src: at(`/view/${full.ID}.html`) });
+  const remote = make("button", { onclick: () => { frame.src = at(`/view/${full.ID}.html?remote=1`); remote.disabled = true; } },
     "Show remote content");
   remote.style.alignSelf = "flex-start";
   remote.style.marginBottom = ".4rem";
@@ -258,7 +287,7 @@ function drawSessions() {
     class: `${one.ended === null ? "open" : ""}${one.number === sessions.chosen ? " chosen" : ""}`,
     onclick: () => chooseSession(one.number),
   }, `${one.actor} ${one.user} ${one.doing}`, make("div", { class: "soft" },
-    `${one.peer} · in ${one.octets_in}, out ${one.octets_out}${one.waiting_for ? ` · waits for ${one.waiting_for}` : ""}`)))));
+    `${new Date(one.opened * 1000).toLocaleTimeString()}${one.ended === null ? "" : " ended"} · ${one.peer} · in ${one.octets_in}, out ${one.octets_out}${one.waiting_for ? ` · waits for ${one.waiting_for}` : ""}`)))));
 }
 
 const loadSessions = attempt(async () => {
@@ -324,11 +353,8 @@ function drawQueues() {
   $("queues").replaceChildren(...[...history].map(([name, values]) => {
     const top = Math.max(4, ...values);
     const points = values.map((one, index) => `${(index * 190) / 119},${44 - (one * 42) / top}`).join(" ");
-    const chart = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    chart.setAttribute("viewBox", "0 0 190 46");
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-    line.setAttribute("points", points);
-    chart.append(line);
+    const chart = svg("svg", { viewBox: "0 0 190 46", preserveAspectRatio: "none" });
+    chart.append(svg("polyline", { points }));
     return make("div", { class: "box" }, make("div", { class: "soft" }, name), make("div", { class: "number" }, String(values.at(-1))), chart);
   }));
 }
@@ -360,10 +386,10 @@ attempt(async () => {
 })();
 
 // --- live -----------------------------------------------------------------------------------------------------------
-const source = new EventSource("/api/events");
+const source = new EventSource(at("/api/events"));
 source.addEventListener("open", () => { $("live").className = "dot on"; $("live").title = "live"; reload(); loadSessions(); });
 source.addEventListener("error", () => { $("live").className = "dot"; $("live").title = "not connected"; });
-for (const kind of ["new", "changed", "gone", "dropped"]) source.addEventListener(kind, reload);
+for (const kind of ["new", "changed", "gone", "dropped", "reset"]) source.addEventListener(kind, reload);
 source.addEventListener("state", (event) => drawState(JSON.parse(event.data)));
 source.addEventListener("session", (event) => {
   const one = JSON.parse(event.data);
@@ -372,4 +398,5 @@ source.addEventListener("session", (event) => {
   drawSessions();
   if (one.number === sessions.chosen && !$("sessions").hidden) chooseSession(one.number);
 });
+if (TENANT) { $("tenant").textContent = TENANT; $("tenant").hidden = false; document.title = `mailjam: ${TENANT}`; }
 show(VIEWS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "inbox");
