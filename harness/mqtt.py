@@ -9,7 +9,10 @@
     PREFIX/events/session            opened, closed
     PREFIX/events/service            every change of a state
 
-All with QoS 1. While the broker is away events are kept, bounded, and those that are lost are counted and told.
+All with QoS 1, which is at least once: after a broker's restart an event may come twice. Each has `instance` (of the
+server) and `seq`, which counts events of all kinds from 1: whoever remembers the last one of an instance knows what is
+a duplicate, and by a gap how many were lost. `Sequence` does it. While the broker is away events are kept, bounded, and
+those that are lost are counted and told.
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import ssl
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -102,6 +107,28 @@ def will_of(topic: str, text: str) -> aiomqtt.Will:
     return Will(topic, text, qos=1, retain=True)
 
 
+class Sequence:
+    """What a reader of events remembers, so that each counts once."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self.duplicates = 0
+        self.lost = 0
+        """Events that were published by nobody: dropped while the broker was away, or before this reader came."""
+
+    def is_new(self, event: Mapping[str, Any]) -> bool:
+        """Whether the event was not here before. Raises KeyError, TypeError, ValueError for what is no event."""
+        instance, number = str(event["instance"]), int(event["seq"])
+        last = self._last.get(instance)
+        if last is not None and number <= last:
+            self.duplicates += 1
+            return False
+        if last is not None:
+            self.lost += number - last - 1
+        self._last[instance] = number
+        return True
+
+
 class Publisher:
     """Publishes one server until closed."""
 
@@ -110,6 +137,9 @@ class Publisher:
         self._server = server
         self._broker = broker
         self._events: deque[tuple[str, dict[str, Any]]] = deque()
+        self.instance = secrets.token_hex(4)
+        self.published = 0
+        """The number of the last event."""
         self._told: dict[str, str] = {}
         self._wake = asyncio.Event()
         self.dropped = 0
@@ -150,7 +180,9 @@ class Publisher:
         if len(self._events) >= EVENTS_MAX:
             self._events.popleft()
             self.dropped += 1
-        self._events.append((kind, {"time": self._server.clock.time(), **values}))
+        self.published += 1
+        about = {"instance": self.instance, "seq": self.published, "time": self._server.clock.time()}
+        self._events.append((kind, {**about, **values}))
         self._wake.set()
 
     async def _run(self) -> None:

@@ -17,7 +17,7 @@ import random
 import secrets
 import socket
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -242,6 +242,10 @@ class Agent:
         self._broker = broker
         self.name = name or f"{socket.gethostname().partition('.')[0]}-{os.getpid()}-{secrets.token_hex(2)}"
         self._plans: dict[str, tuple[Plan, int]] = {}
+        self._begun: deque[str] = deque(maxlen=100)
+        """Runs that were begun here: with QoS 1 an order may come twice."""
+        self._unsent: list[tuple[str, str]] = []
+        """Results (topic, text) of runs during which the broker went away."""
 
     async def run(self) -> None:
         """Serve runs until cancelled."""
@@ -259,6 +263,7 @@ class Agent:
             await client.subscribe(f"{prefix}/swarm/+/prepare", qos=1)
             await client.subscribe(f"{prefix}/swarm/+/go", qos=1)
             await client.publish(topic, json.dumps({"state": "idle"}), qos=1, retain=True)
+            await self._send_results(client)
             try:
                 async for message in client.messages:
                     value = _decoded(message)
@@ -268,6 +273,12 @@ class Agent:
                 async with asyncio.timeout(2):
                     await client.publish(topic, '{"state": "gone"}', qos=1, retain=True)
                 raise
+
+    async def _send_results(self, client: aiomqtt.Client) -> None:
+        while self._unsent:
+            topic, text = self._unsent[0]
+            await client.publish(topic, text, qos=1)
+            self._unsent.pop(0)
 
     async def _hear(self, client: aiomqtt.Client, what: str, value: dict[str, Any]) -> None:
         if what == "prepare":
@@ -281,17 +292,29 @@ class Agent:
                 answer = {"agent": self.name, "problem": str(problem)}
                 await client.publish(f"{self._broker.prefix}/swarm/{value.get('run')}/ready", json.dumps(answer), qos=1)
                 return
+            if plan.run in self._begun:
+                return
             self._plans = {plan.run: (plan, agents.index(self.name))}
             answer = {"agent": self.name}
             await client.publish(f"{self._broker.prefix}/swarm/{plan.run}/ready", json.dumps(answer), qos=1)
         elif what == "go" and value.get("run") in self._plans:
             plan, number = self._plans.pop(str(value["run"]))
+            self._begun.append(plan.run)
             result = await work(plan, number)
             answer = {"agent": self.name, **result.as_dict()}
-            await client.publish(f"{self._broker.prefix}/swarm/{plan.run}/result", json.dumps(answer), qos=1)
+            self._unsent.append((f"{self._broker.prefix}/swarm/{plan.run}/result", json.dumps(answer)))
+            await self._send_results(client)
 
 
 # --- the swarm --------------------------------------------------------------------------------------------------------
+
+
+def _edges(cycle: Any) -> str:
+    """A cycle as its publisher tells it, in a line."""
+    if not isinstance(cycle, list) or not all(isinstance(edge, dict) for edge in cycle):
+        return "a cycle"
+    edges = (f"{e.get('waiter')} waits for {e.get('section')}, held by {e.get('owner')}" for e in cycle[:20])
+    return "; ".join(edges)
 
 
 class Swarm:
@@ -310,12 +333,15 @@ class Swarm:
         self.results: dict[str, Result] = {}
         self.lost: list[str] = []
         """Agents that died during the run."""
+        self.jams: list[str] = []
+        """Jams of the target that it told of at the same broker, below the same prefix."""
 
     async def run(self) -> Result:
         """Gather agents, start them at one instant, add up. Raises SettingsError when there are not enough."""
         prefix, run = self._broker.prefix, self.plan.run
         async with self._broker.client(f"swarm-{run}") as client:
-            for topic in (f"{prefix}/agents/+", f"{prefix}/swarm/{run}/ready", f"{prefix}/swarm/{run}/result"):
+            ours = (f"{prefix}/swarm/{run}/ready", f"{prefix}/swarm/{run}/result")
+            for topic in (f"{prefix}/agents/+", f"{prefix}/state/jam", *ours):
                 await client.subscribe(topic, qos=1)
             async with asyncio.TaskGroup() as group:
                 listening = group.create_task(self._listen(client))
@@ -336,6 +362,9 @@ class Swarm:
             self._states[parts[-1]] = str(value.get("state"))
             if value.get("state") == "gone" and parts[-1] in self.chosen and parts[-1] not in self.results:
                 self.lost.append(parts[-1])
+        elif parts[-2:] == ["state", "jam"]:
+            if value.get("jammed") and self.chosen:
+                self.jams += [text for text in map(_edges, value.get("cycles") or ()) if text not in self.jams]
         elif parts[-1] == "ready" and "problem" not in value:
             self._ready.add(str(value.get("agent")))
         elif parts[-1] == "result":
@@ -454,6 +483,8 @@ def _run_swarm(arguments: argparse.Namespace) -> int:
     except BaseExceptionGroup as problems:
         first = problems.exceptions[0]
         raise SettingsError(str(first)) from None
+    for jam in swarm.jams:
+        print(f"JAMMED: {jam}")
     print("\n".join(total.lines()))
     if swarm.lost:
         print(f"died: {', '.join(swarm.lost)}")

@@ -9,7 +9,7 @@ import pytest
 from emulator.config import SettingsError
 from emulator.server import Server
 from harness import mqtt
-from harness.mqtt import Broker, Publisher
+from harness.mqtt import Broker, Publisher, Sequence
 
 
 def test_urls() -> None:
@@ -31,3 +31,13 @@ async def test_what_nobody_takes_is_bounded_and_counted(
     assert publisher.dropped == 2
     assert not publisher.connected
     await publisher.close()
+
+
+def test_duplicates_and_gaps() -> None:
+    sequence = Sequence()
+    events = [("a", 3), ("a", 4), ("a", 3), ("b", 1), ("a", 4), ("a", 7), ("b", 2)]
+    new = [sequence.is_new({"instance": instance, "seq": number}) for instance, number in events]
+    assert new == [True, True, False, True, False, True, True]
+    assert (sequence.duplicates, sequence.lost) == (2, 2)
+    with pytest.raises(KeyError):
+        sequence.is_new({})

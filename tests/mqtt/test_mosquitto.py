@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import os
 import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 
 from emulator.server import Server
 from harness.clients import SmtpClient
-from harness.mqtt import Broker, Publisher
+from harness.mqtt import Broker, Publisher, Sequence
 from harness.swarm import Agent, Plan, Swarm
 from harness.workbench import Workbench
 
@@ -31,7 +33,10 @@ class Mosquitto:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\n"
+            f"persistence true\npersistence_location {folder}/\nuser {getpass.getuser()}\n"
+        )
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -154,24 +159,97 @@ async def test_a_jam_is_a_retained_state(broker: Mosquitto, server: Server) -> N
     await publisher.close()
 
 
-async def test_events_survive_a_restart_of_the_broker(broker: Mosquitto, server: Server) -> None:
+async def test_events_survive_a_restart_of_the_broker_and_count_once(broker: Mosquitto, server: Server) -> None:
+    import aiomqtt
+
+    def reader() -> aiomqtt.Client:
+        """One whose subscription the broker keeps, with what comes in while it is away."""
+        return aiomqtt.Client("127.0.0.1", broker.port, identifier="reader", clean_session=False)
+
+    async with reader() as client:
+        await client.subscribe("lab/events/#", qos=1)
     publisher = Publisher(server, Broker.parse(broker.url))
     publisher.start()
-    async with Listener(broker.url) as listener:
-        await listener.until("lab/status", lambda value: value == "online")
+    await send(server, "before")
+    await drained(publisher)
     await broker.stop()
     for number in range(3):
         await send(server, f"away {number}")
+    await server.inbound.settled()
     await broker.start()
-    async with Listener(broker.url) as listener:
-        await listener.until("lab/status", lambda value: value == "online")
-        await listener.until("lab/state/queues", lambda value: "Queued Inbound" in value)
+    await drained(publisher)
+    await send(server, "after")
+    await drained(publisher)
+    sequence, numbers, accepted = Sequence(), [], 0
+    async with asyncio.timeout(20), reader() as client:
+        async for message in client.messages:
+            event = json.loads(bytes(message.payload))
+            if not sequence.is_new(event):
+                continue
+            numbers.append(event["seq"])
+            accepted += event.get("what") == "accepted"
+            if event["seq"] == publisher.published:
+                break
+    assert numbers == list(range(1, publisher.published + 1))
+    assert accepted == 5
+    assert sequence.lost == 0
     assert publisher.connections == 2
     assert publisher.dropped == 0
-    async with asyncio.timeout(10):
-        while publisher._events:
-            await asyncio.sleep(0.01)
     await publisher.close()
+
+
+async def drained(publisher: Publisher) -> None:
+    """Wait until the broker has all events."""
+    async with asyncio.timeout(20):
+        while publisher._events or not publisher.connected:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_order_that_comes_twice_is_carried_out_once(broker: Mosquitto, server: Server) -> None:
+    agent = Agent(Broker.parse(broker.url), "one")
+    task = asyncio.ensure_future(agent.run())
+    ports = {"smtp": server.addresses["smtp"][1]}
+    plan = Plan("run7", "submit", "127.0.0.1", ports, clients=1, seconds=0.2)
+    order = {"run": "run7", "agents": ["one"], "plan": asdict(plan)}
+    async with Listener(broker.url) as listener, Broker.parse(broker.url).client("boss") as boss:
+        await listener.until("lab/agents/one", lambda value: value["state"] == "idle")
+        for _ in range(2):
+            await boss.publish("lab/swarm/run7/prepare", json.dumps(order), qos=1)
+            await listener.until("lab/swarm/run7/ready", lambda value: value["agent"] == "one")
+            await boss.publish("lab/swarm/run7/go", '{"run": "run7"}', qos=1)
+        await listener.until("lab/swarm/run7/result", lambda value: value["agent"] == "one")
+        await boss.publish("lab/swarm/run8/prepare", json.dumps({**order, "run": "run8", "plan": {}}), qos=1)
+        await listener.until("lab/swarm/run8/ready", lambda value: "problem" in value)
+        assert len(listener.seen["lab/swarm/run7/result"]) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_result_outlives_the_broker(broker: Mosquitto, server: Server) -> None:
+    agent = Agent(Broker.parse(broker.url), "one")
+    task = asyncio.ensure_future(agent.run())
+    plan = Plan("run9", "submit", "127.0.0.1", {"smtp": server.addresses["smtp"][1]}, clients=1, seconds=1.0)
+    order = {"run": "run9", "agents": ["one"], "plan": asdict(plan)}
+    async with Listener(broker.url) as listener, Broker.parse(broker.url).client("boss") as boss:
+        await listener.until("lab/agents/one", lambda value: value["state"] == "idle")
+        await boss.publish("lab/swarm/run9/prepare", json.dumps(order), qos=1)
+        await listener.until("lab/swarm/run9/ready", lambda value: value["agent"] == "one")
+        await boss.publish("lab/swarm/run9/go", '{"run": "run9"}', qos=1)
+        async with asyncio.timeout(15):
+            while server.inbound.accepted_count == 0:
+                await asyncio.sleep(0.01)
+    await broker.stop()
+    async with asyncio.timeout(20):
+        while not agent._unsent:
+            await asyncio.sleep(0.01)
+    await broker.start()
+    async with Listener(broker.url) as listener:
+        async with asyncio.timeout(20):
+            while agent._unsent:
+                await asyncio.sleep(0.01)
+        del listener
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_swarm_adds_up_and_survives_a_dead_agent(broker: Mosquitto, server: Server) -> None:
