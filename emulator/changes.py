@@ -104,9 +104,11 @@ class Expunged:
 
 @dataclass(frozen=True, slots=True)
 class SpoolDone:
-    """The spool file was delivered: if it is found again after a crash, it must not be delivered once more."""
+    """The message of that name was delivered: if its file is found again after a crash, that must not happen twice."""
 
     spool_name: str
+    on_disk: bool = True
+    """Whether it has a file; one that came straight from its sender (emulator.held) has none to be remembered for."""
 
 
 @dataclass(frozen=True, slots=True)

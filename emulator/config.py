@@ -145,6 +145,8 @@ class Settings:
     inbound_queue_messages_max: int = 10_000
     """Messages in `In`; above it SMTP answers 452."""
     inbound_queue_bytes_max: int = 1 << 30
+    spool_after_seconds: float = 0.25
+    """With `data`: a message that is not in its mailbox so soon is written to `In` and acknowledged; 0: at once."""
     outbound_threads: int = 4
     """Connections to the smart host at the same time."""
     outbound_queue_messages_max: int = 10_000

@@ -112,14 +112,13 @@ class Converter:
         await self._scheduler.reach(INBOUND_APPEND)
         return await self._store.append(converted)
 
-    async def deliver(
+    async def take_in(
         self,
-        spool_name: str | None,
         read: Callable[[], Awaitable[tuple[Envelope, bytes]]],
         resolve: Callable[[Envelope], Awaitable[Sequence[Target]]],
         trace: Callable[[Envelope], bytes],
-    ) -> list[Message]:
-        """The inbound worker's path: the spool file is read inside the section, converted, and put into mailboxes.
+    ) -> tuple[Content, Sequence[Target]]:
+        """The inbound worker's path: the spool file is read inside the section and converted. `append` is next.
 
         `trace` gives the fields that final delivery prepends (Return-Path). Raises whatever `read` and `resolve` raise.
         """
@@ -129,7 +128,16 @@ class Converter:
             content = await self._convert(trace(envelope) + octets)
         targets = await resolve(envelope)
         await self._scheduler.reach(INBOUND_APPEND)
-        return (await self._store.append([(content, targets)], spool_name=spool_name))[0]
+        return content, targets
+
+    async def append(
+        self, content: Content, targets: Sequence[Target], spool_name: str, *, spool_file: bool
+    ) -> list[Message]:
+        """Put what was taken in into mailboxes; `spool_file`: whether there is one to be remembered as delivered.
+
+        Raises OverQuota, NoSuchMailbox, Unavailable.
+        """
+        return (await self._store.append([(content, targets)], spool_name=spool_name, spool_file=spool_file))[0]
 
     async def _inbound(self, octets: bytes) -> Content:
         async with self._path("inbound"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from protocols.actor import Actor, current_actor
@@ -18,6 +18,7 @@ from protocols.ports import Clock, NoSuchMailbox, OverQuota, PortError, Rejected
 
 from . import dsn
 from .events import Bus, DirectoryChanged, MessageAccepted, MessageBad, MessageDelivered, SiteAddressingRebuilt
+from .held import HeldMail
 from .poison import corrupt_encapsulation, signed
 from .scheduling import Scheduler, Waiter
 from .spool import BAD, IN, Envelope, Spool
@@ -25,6 +26,7 @@ from .thread_pool import NoThread, ThreadPool
 
 if TYPE_CHECKING:
     from .config import Settings
+    from .content import Content
     from .converter import Converter
     from .directory import Directory
     from .store import Store
@@ -36,8 +38,16 @@ RETRY_SECONDS_MAX = 30.0
 """A delivery that the store could not take is tried again after these, the pause doubling each time."""
 
 
+COMMITS_MAX = 256
+"""Messages that workers have converted and whose commits they do not wait for."""
+
+
 class SeriousError(Unavailable):
     """The error of one message that stops the whole service (event 4182, KB Q193782); it stays in `In`."""
+
+
+class TooOften(Exception):
+    """Conversion of a message has ended the process, or was ended with it, as often as is allowed."""
 
 
 class Items(Protocol[T]):
@@ -108,6 +118,17 @@ Carry = Callable[[str, str, bytes], Awaitable[bool]]
 """(reverse-path, address, octets) → whether a gateway takes it."""
 
 
+@dataclass(slots=True)
+class _Delivery:
+    """One attempt to get a message into its mailboxes."""
+
+    name: str
+    envelope: Envelope | None = None
+    """None until it was read."""
+    octets: bytes = b""
+    outcomes: list[dsn.Outcome] = field(default_factory=list)
+
+
 class InboundMail:
     """SMTP's way in: spool, queue, workers, mailboxes. Fulfils `protocols.ports.Submission`."""
 
@@ -131,10 +152,17 @@ class InboundMail:
         self._directory = directory
         self._converter = converter
         self.queue: WorkQueue[str] = WorkQueue(scheduler)
+        self._held = HeldMail(scheduler, clock, spool, settings.spool_after_seconds)
+        self._commits = 0
+        """Messages that were converted and are on their way to the disk."""
+        self._commit_waiters: list[Waiter] = []
         self._sizes: dict[str, int] = {}
-        """Octets of each message in `In`, waiting or in conversion."""
+        """Octets of each message, waiting or in conversion."""
         self._octets = 0
         self._attempts: Counter[str] = Counter()
+        """How often conversion of a message has begun."""
+        self._suspects: set[str] = set()
+        """Messages whose attempts are noted in the spool: they failed before, or an earlier process left them."""
         self._delays: dict[str, float] = {}
         self._unsettled = 0
         self._settled_waiters: list[Waiter] = []
@@ -165,20 +193,31 @@ class InboundMail:
         return 0
 
     async def submit(self, reverse_path: str, recipients: Sequence[str], octets: bytes, options: Any = None) -> str:
-        """Keep the message in `In` and queue it. Raises Unavailable at the queue's limit or when the spool fails."""
+        """Queue the message, and return once it is in `In` or in its mailboxes.
+
+        Raises Unavailable at the queue's limit or when the disk fails.
+        """
         self._check_room(len(octets))
         self._unsettled += 1
-        try:
-            envelope = Envelope(reverse_path, tuple(recipients), self._clock.time(), dict(options or {}))
-            name = await self._spool.write(IN, envelope, octets)
-        except BaseException:
-            self._settle()
-            raise
-        self._enqueue(name, len(octets))
+        envelope = Envelope(reverse_path, tuple(recipients), self._clock.time(), dict(options or {}))
+        if self._held.takes(self._unsettled):
+            name = self._held.take(envelope, octets)
+            self._accept(name, envelope, len(octets))
+            await self._held.safe(name)
+        else:
+            try:
+                name = await self._spool.write(IN, envelope, octets)
+            except BaseException:
+                self._settle()
+                raise
+            self._accept(name, envelope, len(octets))
         self.accepted_count += 1
-        if self._bus.wanted(MessageAccepted):
-            self._bus.publish(MessageAccepted(name, reverse_path, envelope.recipients, len(octets)))
         return name
+
+    def _accept(self, name: str, envelope: Envelope, size: int) -> None:
+        self._enqueue(name, size)
+        if self._bus.wanted(MessageAccepted):
+            self._bus.publish(MessageAccepted(name, envelope.reverse_path, envelope.recipients, size))
 
     def _check_room(self, octets: int) -> None:
         settings = self._settings
@@ -215,6 +254,8 @@ class InboundMail:
                 continue
             if name in self._sizes:  # it stayed in the queue while the service was stopped
                 continue
+            self._suspects.add(name)
+            self._attempts[name] = self._spool.attempts(name)
             self._unsettled += 1
             self._enqueue(name, size)
             count += 1
@@ -222,7 +263,7 @@ class InboundMail:
 
     @property
     def awaiting_conversion(self) -> int:
-        """Messages in `In`: *Queued Inbound*, those in conversion included."""
+        """Messages that wait for conversion or are in it: *Queued Inbound*."""
         return self._unsettled
 
     async def settled(self) -> None:
@@ -235,6 +276,9 @@ class InboundMail:
     def abandon(self) -> None:
         """The process has ended: nothing is queued any more; `recover` finds in `In` what there is to do."""
         self.queue = WorkQueue(self._scheduler)
+        self._held.clear()
+        self._attempts.clear()
+        self._suspects.clear()
         self._sizes.clear()
         self._octets = self._unsettled = 0
 
@@ -253,52 +297,109 @@ class InboundMail:
             try:
                 name = await self.queue.get()
             except QueueClosed:
-                return
+                break
             actor.doing = name
-            await self._deliver(name)
+            await self._deliver(_Delivery(name))
             actor.doing = ""
+        while self._commits:
+            waiter = self._scheduler.waiter()
+            self._commit_waiters.append(waiter)
+            await waiter
 
-    async def _deliver(self, name: str) -> None:
-        read_so_far: list[tuple[Envelope, bytes]] = []
-        outcomes: list[dsn.Outcome] = []
+    async def _deliver(self, delivery: _Delivery) -> None:
+        name = delivery.name
 
         async def read() -> tuple[Envelope, bytes]:
-            read_so_far[:] = [await self._spool.read(IN, name)]
-            current_actor.get().doing = f"{name} from <{read_so_far[0][0].reverse_path}>"
-            return read_so_far[0]
+            await self._begin(name)
+            envelope, octets = self._held.read(name) or await self._spool.read(IN, name)
+            delivery.envelope, delivery.octets = envelope, octets
+            current_actor.get().doing = f"{name} from <{envelope.reverse_path}>"
+            return envelope, octets
 
         async def resolve(envelope: Envelope) -> list[Target]:
-            octets = read_so_far[0][1]
+            octets = delivery.octets
+            if name in self._suspects:
+                await self._spool.note_attempts(name, 0)
             here = await self._without_carried(name, envelope, octets)
             if not here and envelope.recipients:
                 return []  # all of it leaves by gateways
             envelope = replace(envelope, recipients=tuple(here))
-            return await self._targets(envelope, outcomes, len(octets) + len(return_path(envelope)))
+            return await self._targets(envelope, delivery.outcomes, len(octets) + len(return_path(envelope)))
 
         try:
             async with self._store_thread():
-                messages = await self._converter.deliver(name, read, resolve, return_path)
-        except FileNotFoundError:
+                content, targets = await self._converter.take_in(read, resolve, return_path)
+                if self._overlaps:
+                    self._commits += 1
+                    actor = Actor("inbound-commit", doing=name)
+                    self._scheduler.spawn(actor, self._append_and_tell(delivery, content, targets))
+                else:
+                    await self._append(delivery, content, targets)
+        except Exception as error:  # whatever a poison message does, the queue goes on (KB Q232279)
+            await self._not_delivered(delivery, error)
+
+    async def _begin(self, name: str) -> None:
+        """Count an attempt, so that no message ends one process after the other for ever. Raises TooOften."""
+        if self._attempts[name] >= self._settings.conversion_attempts_max:
+            raise TooOften(f"its conversion did not come to an end {self._attempts[name]} times")
+        self._attempts[name] += 1
+        if name in self._suspects:
+            await self._spool.note_attempts(name, self._attempts[name])
+
+    @property
+    def _overlaps(self) -> bool:
+        """Whether a worker goes on while the disk has its last message, so that many share a sync.
+
+        Not where threads of the information store are few, for then such a thread is held until the commit.
+        """
+        few_threads = self.threads is not None and self.threads.threads_max is not None
+        return self._spool.durable and self._commits < COMMITS_MAX and not few_threads
+
+    async def _append_and_tell(self, delivery: _Delivery, content: Content, targets: Sequence[Target]) -> None:
+        try:
+            await self._append(delivery, content, targets)
+        except Exception as error:
+            await self._not_delivered(delivery, error)
+        finally:
+            self._commits -= 1
+            if not self._commits:
+                waiters, self._commit_waiters = self._commit_waiters, []
+                for waiter in waiters:
+                    waiter.wake()
+
+    async def _append(self, delivery: _Delivery, content: Content, targets: Sequence[Target]) -> None:
+        name = delivery.name
+        await self._held.claim(name)
+        messages = await self._converter.append(content, targets, name, spool_file=not self._held.holds(name))
+        was_held = self._held.let_go(name)
+        await self._report(delivery, delivery.outcomes)
+        if not was_held:
+            await self._remove(name)
+        self.delivered_count += 1
+        self._done(name)
+        if self._bus.wanted(MessageDelivered):
+            folders = tuple(f"{m.folder.owner.name}/{m.folder.name}" for m in messages if m.folder.owner)
+            self._bus.publish(MessageDelivered(name, folders, tuple(messages)))
+
+    async def _not_delivered(self, delivery: _Delivery, error: Exception) -> None:
+        """The message is in `In` now, or its sender is told that it was not taken."""
+        name = delivery.name
+        if isinstance(error, FileNotFoundError) or not await self._held.secure(name):
             self._done(name)
-        except SeriousError as error:
+        elif isinstance(error, SeriousError):
+            self._attempts.pop(name, None)
             self.queue.close()
             self.queue.put(name)
             self.failed(f"a serious error in spool file {name}, which will be retried: {error}")
-        except (Unavailable, OSError):
-            self._try_again_later(name)
-        except PortError as error:
-            await self._report(read_so_far, _all_failed(read_so_far, outcomes, error))
+        elif isinstance(error, TooOften):
             await self._give_up(name, str(error))
-        except Exception as error:  # whatever a poison message does, the queue goes on (KB Q232279)
-            await self._try_again_or_give_up(name, f"conversion failed: {type(error).__name__}: {error}")
+        elif isinstance(error, Unavailable | OSError):
+            self._try_again_later(name)
+        elif isinstance(error, PortError):
+            await self._report(delivery, _all_failed(delivery, error))
+            await self._give_up(name, str(error))
         else:
-            await self._report(read_so_far, outcomes)
-            await self._remove(name)
-            self.delivered_count += 1
-            self._done(name)
-            if self._bus.wanted(MessageDelivered):
-                folders = tuple(f"{m.folder.owner.name}/{m.folder.name}" for m in messages if m.folder.owner)
-                self._bus.publish(MessageDelivered(name, folders, tuple(messages)))
+            await self._try_again_or_give_up(name, f"conversion failed: {type(error).__name__}: {error}")
 
     async def _without_carried(self, name: str, envelope: Envelope, octets: bytes) -> list[str]:
         """The recipients that no gateway takes; the others' gateways have the message now, once."""
@@ -339,11 +440,10 @@ class InboundMail:
         for gone in self._spool.gone():
             await self._store.forget_spool_name(gone)
 
-    async def _report(self, read_so_far: list[tuple[Envelope, bytes]], outcomes: Sequence[dsn.Outcome]) -> None:
+    async def _report(self, delivery: _Delivery, outcomes: Sequence[dsn.Outcome]) -> None:
         """Tell the sender what it wants to know of its recipients (RFC 3461)."""
-        if self.report is not None and read_so_far and outcomes:
-            envelope, octets = read_so_far[0]
-            await self.report(envelope, octets, outcomes)
+        if self.report is not None and delivery.envelope is not None and outcomes:
+            await self.report(delivery.envelope, delivery.octets, outcomes)
 
     async def _targets(self, envelope: Envelope, outcomes: list[dsn.Outcome], octets: int) -> list[Target]:
         """The mailboxes of the recipients, each once. Raises Rejected when there is none.
@@ -390,12 +490,13 @@ class InboundMail:
 
     def _try_again_later(self, name: str) -> None:
         """The disk is full or failing, which is not the message's fault: it waits in `In` until that is over."""
+        self._attempts.pop(name, None)
         self._delays[name] = seconds = min(2 * self._delays.get(name, RETRY_SECONDS_MIN / 2), RETRY_SECONDS_MAX)
         self._clock.call_later(seconds, lambda: self.queue.put(name))
 
     async def _try_again_or_give_up(self, name: str, reason: str) -> None:
-        self._attempts[name] += 1
         if self._attempts[name] < self._settings.conversion_attempts_max:
+            self._suspects.add(name)
             self.queue.put(name)
         else:
             await self._give_up(name, reason)
@@ -413,19 +514,19 @@ class InboundMail:
     def _done(self, name: str) -> None:
         self._octets -= self._sizes.pop(name, 0)
         self._attempts.pop(name, None)
+        self._suspects.discard(name)
         self._delays.pop(name, None)
         self._carried.pop(name, None)
+        self._held.let_go(name)
         self._settle()
 
 
-def _all_failed(
-    read_so_far: list[tuple[Envelope, bytes]], outcomes: list[dsn.Outcome], error: PortError
-) -> list[dsn.Outcome]:
+def _all_failed(delivery: _Delivery, error: PortError) -> list[dsn.Outcome]:
     """The outcomes of a message that nobody got: where a recipient's own reason is not known, the common one."""
-    failed = {outcome.address: outcome for outcome in outcomes if outcome.action == dsn.FAILED}
+    failed = {outcome.address: outcome for outcome in delivery.outcomes if outcome.action == dsn.FAILED}
     status = "5.2.2" if isinstance(error, OverQuota) else "5.0.0"
-    for envelope, _ in read_so_far:
-        for address in envelope.recipients:
+    if delivery.envelope is not None:
+        for address in delivery.envelope.recipients:
             failed.setdefault(address, dsn.Outcome(address, dsn.FAILED, status, str(error)))
     return list(failed.values())
 

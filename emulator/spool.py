@@ -58,8 +58,19 @@ class Envelope:
 class Spool(Protocol):
     """Messages on their way, by folder and name."""
 
+    durable: bool
+    """Whether what is here survives the process."""
+
     async def write(self, folder: str, envelope: Envelope, octets: bytes) -> str:
         """Keep a message and return its name, once it is safe. Raises Unavailable."""
+        ...
+
+    def draw(self) -> str:
+        """A new name, for `keep`."""
+        ...
+
+    async def keep(self, name: str, envelope: Envelope, octets: bytes) -> None:
+        """As `write`, in `In`, under a name that was drawn before. Raises Unavailable."""
         ...
 
     async def read(self, folder: str, name: str) -> tuple[Envelope, bytes]:
@@ -80,6 +91,14 @@ class Spool(Protocol):
 
     def gone(self) -> list[str]:
         """Names removed from `In`, since this was last asked, that no crash can bring back."""
+        ...
+
+    def attempts(self, name: str) -> int:
+        """What was noted of a message in `In`, by an earlier process too."""
+        ...
+
+    async def note_attempts(self, name: str, count: int) -> None:
+        """Note that conversion of a message in `In` begins for the `count`-th time; 0: that it came to its end."""
         ...
 
     def close(self) -> None:
@@ -139,15 +158,20 @@ def unpack(data: bytes) -> tuple[Envelope, bytes]:
 class MemorySpool:
     """For servers that keep nothing."""
 
+    durable = False
+
     def __init__(self, draw: Callable[[], str] | None = None) -> None:
-        self._draw = draw or spool_names()
+        self.draw = draw or spool_names()
         self._files: dict[str, dict[str, tuple[Envelope, bytes]]] = {folder: {} for folder in FOLDERS}
         self._gone: list[str] = []
 
     async def write(self, folder: str, envelope: Envelope, octets: bytes) -> str:
-        name = self._draw()
+        name = self.draw()
         self._files[folder][name] = (envelope, octets)
         return name
+
+    async def keep(self, name: str, envelope: Envelope, octets: bytes) -> None:
+        self._files[IN][name] = (envelope, octets)
 
     async def read(self, folder: str, name: str) -> tuple[Envelope, bytes]:
         try:
@@ -163,6 +187,13 @@ class MemorySpool:
         gone, self._gone = self._gone, []
         return gone
 
+    def attempts(self, name: str) -> int:
+        """None is noted: the process does not outlive its messages."""
+        return 0
+
+    async def note_attempts(self, name: str, count: int) -> None:
+        """Nothing to do."""
+
     def close(self) -> None:
         """Nothing to do."""
 
@@ -177,10 +208,12 @@ class MemorySpool:
 class DiskSpool:
     """Below DIR/Imcdata."""
 
+    durable = True
+
     def __init__(self, directory: Path, draw: Callable[[], str] | None = None) -> None:
         self._root = directory / "Imcdata"
         self._folders = {folder: self._root / folder for folder in FOLDERS}
-        self._draw = draw or spool_names()
+        self.draw = draw or spool_names()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mailjam-spool")
         self._fresh: OrderedDict[str, bytes] = OrderedDict()
         """Files of `In` written just now: the worker that wants one next need not wait for the disk."""
@@ -191,6 +224,8 @@ class DiskSpool:
         self._removed: list[str] = []
         """Names removed from `In`, which might be there again after a power failure."""
         self._gone: list[str] = []
+        self._attempts: dict[str, int] = {}
+        """By name: the number at the end of the empty file `NAME.NUMBER` in `In`."""
 
     def open(self) -> None:
         """Make the folders; remove files that were being written when the process died (never acknowledged).
@@ -203,20 +238,46 @@ class DiskSpool:
                 path.mkdir(parents=True, exist_ok=True)
                 for leftover in path.glob(f"*{_TEMPORARY}"):
                     leftover.unlink(missing_ok=True)
+            self._find_attempts()
         except OSError as error:
             text = f"--data: {self._root} cannot be used ({error.strerror}): choose another directory"
             raise SettingsError(text) from None
+
+    def _find_attempts(self) -> None:
+        for path in self._folders[IN].glob("*.[0-9]"):
+            name, _, count = path.name.partition(".")
+            if self._path(IN, name).exists():
+                self._attempts[name] = max(int(count), self._attempts.get(name, 0))
+            else:
+                path.unlink(missing_ok=True)
+
+    def attempts(self, name: str) -> int:
+        return self._attempts.get(name, 0)
+
+    async def note_attempts(self, name: str, count: int) -> None:
+        # Without a sync: a process that dies of a message does not take with it what the kernel has already.
+        before = self._attempts.pop(name, 0)
+        if count:
+            self._attempts[name] = count = min(count, 9)
+        if before != count:
+            path = self._path(IN, name)
+            await _note(_marker(path, before), _marker(path, count), executor=self._threads)
 
     def _path(self, folder: str, name: str) -> Path:
         return self._folders[folder] / name
 
     async def write(self, folder: str, envelope: Envelope, octets: bytes) -> str:
-        name = self._draw()
-        data = pack(envelope, octets)
-        await self._write(self._path(folder, name), data)
+        name = self.draw()
         if folder == IN:
-            self._keep_fresh(name, data)
+            await self.keep(name, envelope, octets)
+        else:
+            await self._write(self._path(folder, name), pack(envelope, octets))
         return name
+
+    async def keep(self, name: str, envelope: Envelope, octets: bytes) -> None:
+        data = pack(envelope, octets)
+        await self._write(self._path(IN, name), data)
+        self._keep_fresh(name, data)
 
     def _keep_fresh(self, name: str, data: bytes) -> None:
         self._fresh[name] = data
@@ -263,6 +324,8 @@ class DiskSpool:
             await _unlink([self._path(folder, name)], executor=self._threads)
             return
         self._take_fresh(name)
+        if name in self._attempts:
+            await self.note_attempts(name, 0)
         self._leaving[name] = None
         if self._timer is None:
             loop = asyncio.get_running_loop()
@@ -291,6 +354,7 @@ class DiskSpool:
             envelope, octets = await self.read(folder, name)
         except ValueError:  # not a spool file at all: kept as it is
             await _rename_and_sync(source, self._path(target, name), executor=self._threads)
+            await self.note_attempts(name, 0)
             return
         await self._write(self._path(target, name), pack(_with_reason(envelope, reason), octets))
         await self.remove(folder, name)
@@ -348,6 +412,19 @@ def _write_and_sync(path: Path, data: bytes) -> None:
 def _rename_and_sync(source: Path, target: Path) -> None:
     source.replace(target)
     _sync_folder(target.parent)
+
+
+def _marker(path: Path, attempts: int) -> Path | None:
+    return path.with_name(f"{path.name}.{attempts}") if attempts else None
+
+
+@wrap
+def _note(before: Path | None, now: Path | None) -> None:
+    with contextlib.suppress(OSError):  # a full disk: then attempts are counted from here
+        if now is not None:
+            os.close(os.open(now, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if before is not None:
+            before.unlink(missing_ok=True)
 
 
 @wrap

@@ -53,11 +53,16 @@ class Store(Hierarchy):
         return Content(digest_of(octets), len(octets), message, message_id.strip())
 
     async def append(
-        self, items: Sequence[tuple[Content, Sequence[Target]]], *, spool_name: str | None = None
+        self,
+        items: Sequence[tuple[Content, Sequence[Target]]],
+        *,
+        spool_name: str | None = None,
+        spool_file: bool = True,
     ) -> list[list[Message]]:
         """Put contents into folders, all or none, in one commit: the new messages of each item, in order.
 
-        `spool_name`: remember in the same commit that this spool file was delivered.
+        `spool_name`: remember in the same commit that this spool file was delivered (without `spool_file` there is none,
+        and nothing to remember).
         Raises OverQuota, NoSuchMailbox, Unavailable.
         """
         now = self._now()
@@ -77,13 +82,13 @@ class Store(Hierarchy):
             raise
         records: list[Change] = [_appended(message) for message in drawn]
         if spool_name is not None:
-            records.append(changes.SpoolDone(spool_name))
+            records.append(changes.SpoolDone(spool_name, spool_file))
 
         def settle(kept: bool) -> None:
             if not kept:
                 self._undraw(drawn)
                 return
-            if spool_name is not None:
+            if spool_name is not None and spool_file:
                 self.spool_done.add(spool_name)
             self._insert(drawn)
 

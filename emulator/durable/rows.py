@@ -154,6 +154,8 @@ class RowWriter:
         self._drew(folder_id, 0, record.modseq)
 
     def _spool_done(self, record: changes.SpoolDone) -> None:
+        if not record.on_disk:
+            return
         self._run("INSERT OR IGNORE INTO spool_done VALUES (?)", (record.spool_name,))
 
     def _spool_forgotten(self, record: changes.SpoolForgotten) -> None:

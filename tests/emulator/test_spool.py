@@ -190,3 +190,23 @@ def test_unpacking_anything_raises_nothing_unexpected(octets):
         unpack(octets)
     except ValueError:
         pass
+
+
+async def test_attempts_outlive_the_process_and_go_with_the_message(tmp_path):
+    first = DiskSpool(tmp_path)
+    first.open()
+    name, other = [await first.write(IN, ENVELOPE, b"x") for _ in range(2)]
+    await first.note_attempts(name, 1)
+    await first.note_attempts(name, 2)
+    await first.note_attempts(other, 1)
+    await first.note_attempts(other, 0)
+    first.close()
+    (tmp_path / "Imcdata" / IN / "ABCDEFGH.1").touch()  # of a message that is gone
+    second = DiskSpool(tmp_path)
+    second.open()
+    assert [second.attempts(each) for each in (name, other, "ABCDEFGH")] == [2, 0, 0]
+    assert [found for found, _ in await second.names(IN)] == [name, other]
+    await second.move(IN, name, BAD, "too often")
+    await second.remove(IN, other)
+    second.close()
+    assert list((tmp_path / "Imcdata" / IN).iterdir()) == []
