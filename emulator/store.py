@@ -61,8 +61,8 @@ class Store(Hierarchy):
     ) -> list[list[Message]]:
         """Put contents into folders, all or none, in one commit: the new messages of each item, in order.
 
-        `spool_name`: remember in the same commit that this spool file was delivered (without `spool_file` there is none,
-        and nothing to remember).
+        `spool_name`: remember in the same commit that this spool file was delivered (without `spool_file` there is
+        none, and nothing to remember).
         Raises OverQuota, NoSuchMailbox, Unavailable.
         """
         now = self._now()
