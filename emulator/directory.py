@@ -211,6 +211,14 @@ class Directory:
             return name
         return self.canonical(user) if not self.users else None
 
+    async def verify(self, user: str, password: str) -> str | None:
+        """As `authenticate`; a stored password's hash is computed in a thread, and nobody else waits for it."""
+        name = self.find(user)
+        stored = self._stored.get(name) if name is not None and name not in self._passwords else None
+        if stored is None:
+            return self.authenticate(user, password)
+        return name if await self._verifier.verify_in_thread(password, stored) else None
+
     def secret(self, user: str) -> str | None:
         """The plain password of an account, for mechanisms that need it on the server's side."""
         name = self.find(user)

@@ -257,7 +257,7 @@ async def password(session: Pop3Session, secret: str) -> Reply:
         return b"-ERR USER comes first\r\n"
     if session.exchange55:
         name = exchange55_name(name)
-    found = session.services.directory.authenticate(name, secret)
+    found = await session.services.directory.verify(name, secret)
     return await session.login_failed() if found is None else await session.open_maildrop(found)
 
 

@@ -468,6 +468,10 @@ class Directory(Protocol):
         """The canonical user name when the password is right (compared in constant time), else None."""
         ...
 
+    async def verify(self, user: str, password: str) -> str | None:
+        """As `authenticate`; others go on while the hash of a stored password is computed."""
+        ...
+
     def secret(self, user: str) -> str | None:
         """The password itself where it is known in plain (CRAM-MD5, APOP, SCRAM need it), else None."""
         ...

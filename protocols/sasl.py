@@ -5,15 +5,16 @@ How a front-end uses it:
     names = sasl.mechanisms(directory, tls=connection.tls, plaintext_allowed=..., binding=connection.channel_binding)
     exchange = sasl.start(name, directory, random_octets=services.random_octets, hostname=..., binding=...)
     # None: there is no such mechanism
-    outcome = exchange.first(initial)     # as it stands in the command: base64, `=` for an empty one, or None
+    outcome = await exchange.begin(initial)     # as it stands in the command: base64, `=` for an empty one, or None
     while isinstance(outcome, sasl.Challenge):
         send b"334 " / b"+ " / b"383 " + outcome.line
-        outcome = exchange.answer(line)   # the line the client sent, without CRLF; `*` cancels
+        outcome = await exchange.proceed(line)   # the line the client sent, without CRLF; `*` cancels
     # now sasl.Success(user, data) or sasl.Failure(text, kind)
 
 `Success.user` is the canonical name. `Success.data` is only ever filled when `start(..., success_data=True)` was asked
 for (NNTP's 283, RFC 4643); otherwise such data goes out as one more challenge, to which an empty line is the answer.
 
+`first` and `answer` do the same at once, which may take as long as the hash of a stored password does (40 ms).
 Every response is bounded by `RESPONSE_OCTETS_MAX`; `answer` never raises on what a peer sent.
 """
 
@@ -28,7 +29,7 @@ import stringprep
 import unicodedata
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .ports import Directory
 
@@ -78,8 +79,16 @@ class Failure:
     kind: FailureKind = "credentials"
 
 
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A password to be checked; the step is sent the canonical name, or None."""
+
+    user: str
+    password: str
+
+
 Outcome = Challenge | Success | Failure
-_Steps = Generator[bytes, bytes, Success | Failure]
+_Steps = Generator[bytes | _Check, Any, Success | Failure]
 """A mechanism: yields challenges, is sent responses, returns how it ended. `yield b""` asks for a first word."""
 
 _REFUSED = Failure("authentication credentials invalid")
@@ -88,24 +97,47 @@ _REFUSED = Failure("authentication credentials invalid")
 class Exchange:
     """One authentication in progress."""
 
-    def __init__(self, name: str, steps: _Steps, *, client_first: bool) -> None:
+    def __init__(self, name: str, steps: _Steps, directory: Directory, *, client_first: bool) -> None:
         self.name = name
+        self._directory = directory
         self._steps = steps
         self._client_first = client_first
         self._over = False
 
     def first(self, initial: bytes | None) -> Outcome:
         """Begin. `initial` is the initial response in base64, `=` for an empty one, None when none was given."""
+        return self._challenge(initial) or self.answer(b"" if initial == b"=" else initial or b"")
+
+    def answer(self, line: bytes) -> Outcome:
+        """The next step, with a response line in base64."""
+        outcome = self._answer(line)
+        while isinstance(outcome, _Check):
+            outcome = self._step(self._directory.authenticate(outcome.user, outcome.password))
+        return outcome
+
+    async def begin(self, initial: bytes | None) -> Outcome:
+        """As `first`; others go on while a password is checked."""
+        return self._challenge(initial) or await self.proceed(b"" if initial == b"=" else initial or b"")
+
+    async def proceed(self, line: bytes) -> Outcome:
+        """As `answer`; others go on while a password is checked."""
+        outcome = self._answer(line)
+        while isinstance(outcome, _Check):
+            outcome = self._step(await self._directory.verify(outcome.user, outcome.password))
+        return outcome
+
+    def _challenge(self, initial: bytes | None) -> Outcome | None:
+        """What is said first, or None when the client has spoken already."""
         challenge = next(self._steps)
+        assert isinstance(challenge, bytes)
         if initial is None:
             return Challenge(challenge)
         if not self._client_first and self.name != "LOGIN":
             # RFC 4954 section 4: a mechanism in which the server speaks first takes no initial response
             return self._end(Failure("this mechanism takes no initial response", "malformed"))
-        return self.answer(b"" if initial == b"=" else initial)
+        return None
 
-    def answer(self, line: bytes) -> Outcome:
-        """The next step, with a response line in base64."""
+    def _answer(self, line: bytes) -> Outcome | _Check:
         if self._over:
             return Failure("the exchange is over", "malformed")
         if line == b"*":
@@ -116,11 +148,15 @@ class Exchange:
             response = base64.b64decode(line, validate=True)
         except (binascii.Error, ValueError):
             return self._end(Failure("response is not base64", "malformed"))
+        return self._step(response)
+
+    def _step(self, sent: bytes | str | None) -> Outcome | _Check:
         try:
-            return Challenge(self._steps.send(response))
+            asked = self._steps.send(sent)
         except StopIteration as stop:
             outcome: Success | Failure = stop.value
             return self._end(outcome)
+        return asked if isinstance(asked, _Check) else Challenge(asked)
 
     def _end(self, outcome: Success | Failure) -> Success | Failure:
         self._over = True
@@ -194,7 +230,7 @@ def start(
         return None
     steps, client_first = entry
     context = _Context(directory, random_octets, hostname, binding, _bindable(binding), success_data)
-    return Exchange(key, steps(context), client_first=client_first)
+    return Exchange(key, steps(context), directory, client_first=client_first)
 
 
 def _text(octets: bytes) -> str | None:
@@ -224,7 +260,7 @@ def _plain(context: _Context) -> _Steps:
         return Failure("PLAIN response is not UTF-8", "malformed")
     if not named or not password:
         return _REFUSED
-    user = context.directory.authenticate(named, password)
+    user = yield _Check(named, password)
     if user is None or not _authorized(user, named, authorization):
         return _REFUSED
     return Success(user)
@@ -238,7 +274,7 @@ def _login(context: _Context) -> _Steps:
         return Failure("LOGIN response is not UTF-8", "malformed")
     if not named or not password:
         return _REFUSED
-    user = context.directory.authenticate(named, password)
+    user = yield _Check(named, password)
     return _REFUSED if user is None else Success(user)
 
 
@@ -256,7 +292,7 @@ def _cram_md5(context: _Context) -> _Steps:
     secret = context.directory.secret(named)
     if secret is None:
         # a mailbox that opens to any password opens to any digest
-        user = context.directory.authenticate(named, digest.decode("latin-1"))
+        user = yield _Check(named, digest.decode("latin-1"))
         return _REFUSED if user is None else Success(user)
     wanted = hmac.new(secret.encode(), challenge, hashlib.md5).hexdigest().encode()
     right = hmac.compare_digest(wanted, digest.lower())

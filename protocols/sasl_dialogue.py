@@ -28,12 +28,12 @@ async def run_mechanism(
     )
     if exchange is None:
         return Failure("the mechanism is not available", "malformed")
-    outcome = exchange.first(initial)
+    outcome = await exchange.begin(initial)
     while isinstance(outcome, Challenge):
         session.send(prefix + outcome.line + b"\r\n")
         try:
             line = await session.continuation_line(RESPONSE_OCTETS_MAX + 2)
         except InputTooLong:
             return Failure("the response is too long", "malformed")
-        outcome = exchange.answer(line)
+        outcome = await exchange.proceed(line)
     return outcome

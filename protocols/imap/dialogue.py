@@ -121,7 +121,7 @@ async def login(session: ImapSession, arguments: tuple[bytes, bytes]) -> Reply:
         text = name.decode("utf-8")
     except UnicodeDecodeError:
         return await refuse(session, "LOGIN failed")
-    user = session.services.directory.authenticate(text, password.decode("utf-8", "surrogateescape"))
+    user = await session.services.directory.verify(text, password.decode("utf-8", "surrogateescape"))
     if user is None:
         return await refuse(session, "LOGIN failed")
     await session.logged_in(user)

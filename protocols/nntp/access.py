@@ -128,7 +128,7 @@ async def _pass(session: NntpSession, argument: bytes) -> Reply:
     name, session.offered_name = session.offered_name, None
     if name is None:
         return b"482 AUTHINFO USER comes first\r\n"
-    user = session.services.directory.authenticate(name, text(argument))
+    user = await session.services.directory.verify(name, text(argument))
     return await _failed(session) if user is None else _logged_in(session, user)
 
 

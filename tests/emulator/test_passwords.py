@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +16,8 @@ from emulator.directory import Directory
 from emulator.durable import open_store
 from emulator.events import Bus
 from emulator.passwords import PasswordVerifier, hash_password, verify_password
+from emulator.server import Server
+from harness.clients import ImapClient, Refused
 
 
 def test_the_stored_form_is_salted_and_names_its_parameters():
@@ -79,3 +85,26 @@ async def test_passwords_of_the_command_line_are_not_written(tmp_path):
     assert directory.secret("bob") == "plain"
     assert store.annotations == {}
     await store.close()
+
+
+async def test_others_go_on_while_a_stored_password_is_checked(tmp_path, monkeypatch):
+    going_on = threading.Event()
+
+    def slow(password: str, stored: str) -> bool:
+        return going_on.wait(30) and password == "secret"
+
+    monkeypatch.setattr(passwords, "verify_password", slow)
+    async with Server(Settings(data=tmp_path, strict_users=True, tls=False)) as server:
+        await server.directory.add_user("alice", "secret")
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [
+                await stack.enter_async_context(await ImapClient.connect(server.addresses["imap"])) for _ in range(6)
+            ]
+            logins = [asyncio.ensure_future(client.login("alice", "secret")) for client in clients[:4]]
+            by_sasl = asyncio.ensure_future(clients[4].authenticate_plain("alice", "wrong"))
+            await clients[5].command("NOOP")
+            assert not any(login.done() for login in logins)
+            going_on.set()
+            await asyncio.gather(*logins)
+            with pytest.raises(Refused):
+                await by_sasl

@@ -30,6 +30,9 @@ class People:
             return user if user == "open" and password else None
         return user if self.passwords[user] == password else None
 
+    async def verify(self, user: str, password: str) -> str | None:
+        return self.authenticate(user, password)
+
     def secret(self, user: str) -> str | None:
         return self.passwords.get(user.casefold())
 
