@@ -383,6 +383,7 @@ async def test_names_never_become_paths(start_server, tmp_path, name):
         "store.sqlite3-shm",
         "Imcdata",
         "In",
+        "MtsOut",
         "Out",
         "BAD",
     } | {path.name for path in (data / "Imcdata").rglob("*") if re.fullmatch("[0-9A-Z]{8}", path.name)}
