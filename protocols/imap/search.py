@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import compress, islice
 from typing import TYPE_CHECKING, Any
 
 from protocols.ports import NoSuchMessage, PortError
@@ -15,7 +17,7 @@ from .fetch_items import Plan, cut_partial, read_items, read_partial
 from .messages import require_uid, selected
 from .names import quote
 from .progress import Progress
-from .records import search_records
+from .records import SEARCH_KEY, search_records
 from .scanner import Scanner
 from .search_keys import Key, KeyReader, Loaded, charset_codec
 from .sequence import format_ordered, format_set
@@ -29,6 +31,8 @@ SCAN_OCTETS = 65536
 """Message octets looked at before other sessions have their turn."""
 SCAN_MESSAGES = 500
 """Records made before other sessions have their turn."""
+CHUNK_MESSAGES = 20000
+"""Messages whose flags, dates and records are compared before other sessions have their turn: some 5 ms."""
 
 Found = list[tuple[int, Any]]
 
@@ -159,18 +163,20 @@ def to_save(found: Found, options: Options) -> list[int]:
 async def run(session: ImapSession, view: View, program: Key) -> Found:
     """Messages that match, in ascending order. Expunged ones are left out (RFC 2180 section 4.1)."""
     keys = program.all_of or (program,)
-    candidates = _candidates(view, program)
-    tests = [key.test for key in keys if key.level == 0]
-    if len(tests) == 1:
-        test = tests[0]
-        found = [(n, m) for n, m in candidates if test(n, m, None) and not m.expunged]
-    elif tests:
-        found = [(n, m) for n, m in candidates if not m.expunged and all(test(n, m, None) for test in tests)]
-    else:
-        found = [(n, m) for n, m in candidates if not m.expunged]
-    tests = [key.test for key in keys if key.level == 1]
-    if tests:
-        found = await _by_record(session, found, tests)
+    cheap = [key for key in keys if key.level == 0]
+    recorded = [key for key in keys if key.level == 1]
+    progress = Progress(session, view.count)
+    candidates = iter(_candidates(view, program))
+    found: Found = []
+    done = 0
+    while chunk := list(islice(candidates, CHUNK_MESSAGES)):
+        if done:
+            await progress.rest(done)
+        done += len(chunk)
+        chunk = [(n, m) for n, m in chunk if not m.expunged]
+        for key in cheap:
+            chunk = list(compress(chunk, key.matches(chunk, [])))
+        found += await _by_record(session, chunk, recorded, progress) if recorded and chunk else chunk
     tests = [key.test for key in keys if key.level == 2]
     if tests:
         found = await _by_content(session, found, tests)
@@ -185,30 +191,26 @@ def _candidates(view: View, program: Key) -> Iterable[tuple[int, Any]]:
     return enumerate(view.messages, 1)
 
 
-async def _by_record(session: ImapSession, candidates: Found, tests: list[Any]) -> Found:
-    progress = Progress(session, len(candidates))
-    found: Found = []
-    made = 0
-    loaded = Loaded(None)
-    only = tests[0] if len(tests) == 1 else None
-    for index, (number, message) in enumerate(candidates):
-        record = message.content.derived.get("imap.search")
-        if record is None:
-            try:
-                record = await search_records(session, message)
-            except NoSuchMessage:
+async def _by_record(session: ImapSession, pairs: Found, keys: list[Key], progress: Progress) -> Found:
+    """Those that match. Records that are not there yet are made; messages that go meanwhile are left out."""
+    records: list[Any] = [message.content.derived.get(SEARCH_KEY) for _, message in pairs]
+    if None in records:
+        made = 0
+        for index, (number, message) in enumerate(pairs):
+            if records[index] is not None:
                 continue
+            with suppress(NoSuchMessage):
+                records[index] = await search_records(session, message)
             made += 1
-        if (made + 1) % SCAN_MESSAGES == 0 or index % 20000 == 19999:
-            made += 1
-            await progress.rest(index)
-        loaded.record = record
-        if only is not None:
-            if only(number, message, loaded):
-                found.append((number, message))
-        elif all(test(number, message, loaded) for test in tests):
-            found.append((number, message))
-    return found
+            if made % SCAN_MESSAGES == 0:
+                await progress.rest(number)
+        pairs = [pair for pair, record in zip(pairs, records, strict=True) if record is not None]
+        records = [record for record in records if record is not None]
+    for key in keys:
+        matches = list(key.matches(pairs, records))
+        pairs = list(compress(pairs, matches))
+        records = list(compress(records, matches))
+    return pairs
 
 
 async def _by_content(session: ImapSession, candidates: Found, tests: list[Any]) -> Found:

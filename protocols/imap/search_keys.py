@@ -5,8 +5,10 @@ Level 0 needs the index (flags, dates, sizes), level 1 the record of header fiel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_, eq, ge, lt, not_, or_
 from typing import Any
 
 from protocols.mime.charsets import codec_name
@@ -36,6 +38,9 @@ class Loaded:
 
 Predicate = Callable[[int, Any, Any], bool]
 """(number, message, `Loaded`) → whether it matches. At level 0 the last is None."""
+Sieve = Callable[[list[tuple[int, Any]], list[Any]], Iterable[bool]]
+"""((number, message) pairs, their `SearchRecord`s from level 1 on) → for each whether it matches: `test` for many, with
+no call for each of them, so that a large mailbox is searched at the speed of a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,21 @@ class Key:
     """Whether a message that is there keeps matching or not whatever its flags become."""
     all_of: tuple[Key, ...] = ()
     """The keys of a conjunction, so that each can be tried when what it needs is at hand."""
+    sieve: Sieve | None = None
+    """Levels 0 and 1, where there is a fast way."""
+
+    def matches(self, pairs: list[tuple[int, Any]], records: list[Any]) -> Iterable[bool]:
+        """For each pair whether it matches; not for level 2."""
+        if self.sieve is not None:
+            return self.sieve(pairs, records)
+        if self.level == 0:
+            return [self.test(n, m, None) for n, m in pairs]
+        loaded = Loaded(None)
+        return [self._with_record(n, m, loaded, record) for (n, m), record in zip(pairs, records, strict=True)]
+
+    def _with_record(self, number: int, message: Any, loaded: Loaded, record: Any) -> bool:
+        loaded.record = record
+        return self.test(number, message, loaded)
 
 
 class KeyReader:
@@ -162,7 +182,13 @@ class KeyReader:
         key = self.key()
         self._depth -= 1
         test = key.test
-        return Key(key.level, lambda n, m, d: not test(n, m, d), uses_modseq=key.uses_modseq, fixed=key.fixed)
+        return Key(
+            key.level,
+            lambda n, m, d: not test(n, m, d),
+            uses_modseq=key.uses_modseq,
+            fixed=key.fixed,
+            sieve=lambda pairs, records: map(not_, key.matches(pairs, records)),
+        )
 
     def _or(self, word: str) -> Key:
         self._depth += 1
@@ -178,11 +204,11 @@ class KeyReader:
             lambda n, m, d: test(n, m, d) or otherwise(n, m, d),
             uses_modseq=first.uses_modseq or second.uses_modseq,
             fixed=first.fixed and second.fixed,
+            sieve=lambda pairs, records: map(or_, one.matches(pairs, records), other.matches(pairs, records)),
         )
 
     def _field(self, word: str) -> Key:
-        index, needle = FIELDS[word.lower()], self.text()
-        return Key(1, lambda n, m, d: needle in d.record[index])
+        return _field_key(FIELDS[word.lower()], self.text())
 
     def _header(self, word: str) -> Key:
         self._scanner.space()
@@ -190,7 +216,7 @@ class KeyReader:
         needle = self.text()
         index = FIELDS.get(name.decode("ascii", "replace").lower())
         if index is not None and needle:
-            return Key(1, lambda n, m, d: needle in d.record[index])
+            return _field_key(index, needle)
 
         def test(n: int, m: Any, d: Any) -> bool:
             values = d.part.headers.get_all(name)
@@ -224,14 +250,28 @@ class KeyReader:
         wanted = spellings(parse_flag(name), self._view.keywords)
         if word == "KEYWORD":
             return Key(0, lambda n, m, d: not wanted.isdisjoint(m.flags), fixed=False)
-        return Key(0, lambda n, m, d: wanted.isdisjoint(m.flags), fixed=False)
+        disjoint = wanted.isdisjoint
+        return Key(
+            0,
+            lambda n, m, d: disjoint(m.flags),
+            fixed=False,
+            sieve=lambda pairs, records: [disjoint(m.flags) for _, m in pairs],
+        )
 
     def _size(self, word: str) -> Key:
         self._scanner.space()
         size = self._scanner.number(MODSEQ_MAX)
         if word == "LARGER":
-            return Key(0, lambda n, m, d: m.content.size > size)
-        return Key(0, lambda n, m, d: m.content.size < size)
+            return Key(
+                0,
+                lambda n, m, d: m.content.size > size,
+                sieve=lambda pairs, records: [m.content.size > size for _, m in pairs],
+            )
+        return Key(
+            0,
+            lambda n, m, d: m.content.size < size,
+            sieve=lambda pairs, records: [m.content.size < size for _, m in pairs],
+        )
 
     def _day(self) -> int:
         self._scanner.space()
@@ -244,7 +284,12 @@ class KeyReader:
         def of(n: int, m: Any, d: Any) -> int:
             return local_day(m.internal_date, m.zone_minutes)
 
-        return Key(0, _compare(word, of, day))
+        compare = _COMPARED[word]
+        return Key(
+            0,
+            _compare(word, of, day),
+            sieve=lambda pairs, records: [compare(local_day(m.internal_date, m.zone_minutes), day) for _, m in pairs],
+        )
 
     def _saved(self, word: str) -> Key:
         day = self._day()
@@ -257,7 +302,14 @@ class KeyReader:
             day: int | None = d.record.sent_day
             return day
 
-        return Key(1, _compare(word[4:], of, day))
+        compare = _COMPARED[word[4:]]
+        return Key(
+            1,
+            _compare(word[4:], of, day),
+            sieve=lambda pairs, records: [
+                record.sent_day is not None and compare(record.sent_day, day) for record in records
+            ],
+        )
 
     def _within(self, word: str) -> Key:
         self._scanner.space()
@@ -290,6 +342,9 @@ class KeyReader:
         return Key(0, lambda n, m, d: m.email_id == wanted)
 
 
+_COMPARED: dict[str, Callable[[int, int], bool]] = {"BEFORE": lt, "ON": eq, "SINCE": ge}
+
+
 def _compare(word: str, of: Callable[[int, Any, Any], int | None], day: int) -> Predicate:
     if word == "BEFORE":
         return lambda n, m, d: (found := of(n, m, d)) is not None and found < day
@@ -302,12 +357,32 @@ def _uid_key(uids: Ranges) -> Key:
     return Key(0, lambda n, m, d: contains(uids, m.uid), uids=uids)
 
 
+def _field_key(index: int, needle: str) -> Key:
+    return Key(
+        1,
+        lambda n, m, d: needle in d.record[index],
+        sieve=lambda pairs, records: [needle in record[index] for record in records],
+    )
+
+
 def _has(flag: str) -> Callable[[View], Key]:
-    return lambda view: Key(0, lambda n, m, d: flag in m.flags, fixed=False)
+    key = Key(
+        0,
+        lambda n, m, d: flag in m.flags,
+        fixed=False,
+        sieve=lambda pairs, records: [flag in m.flags for _, m in pairs],
+    )
+    return lambda view: key
 
 
 def _lacks(flag: str) -> Callable[[View], Key]:
-    return lambda view: Key(0, lambda n, m, d: flag not in m.flags, fixed=False)
+    key = Key(
+        0,
+        lambda n, m, d: flag not in m.flags,
+        fixed=False,
+        sieve=lambda pairs, records: [flag not in m.flags for _, m in pairs],
+    )
+    return lambda view: key
 
 
 def _recent(view: View) -> Key:
@@ -326,7 +401,7 @@ def _all(view: View) -> Key:
     return ALL
 
 
-ALL = Key(0, lambda n, m, d: True)
+ALL = Key(0, lambda n, m, d: True, sieve=lambda pairs, records: [True] * len(pairs))
 
 _SIMPLE: dict[str, Callable[[View], Key]] = {
     "ALL": _all,
@@ -375,7 +450,12 @@ def conjunction(keys: list[Key]) -> Key:
         any(key.uses_modseq for key in flat),
         all(key.fixed for key in flat),
         flat,
+        lambda pairs, records: reduce(_both, [key.matches(pairs, records) for key in flat]),
     )
+
+
+def _both(one: Iterable[bool], other: Iterable[bool]) -> Iterable[bool]:
+    return map(and_, one, other)
 
 
 def charset_codec(name: bytes) -> str:
