@@ -236,7 +236,7 @@ def _fault(arguments: argparse.Namespace, remote: Remote) -> int:
         elif action == "record":
             script = remote.ask("GET", "/api/faults/recorded").decode()
             if words:
-                Path(words[0]).write_text(script)
+                _write(Path(words[0]), script)
             else:
                 print(script, end="")
         else:
@@ -255,6 +255,13 @@ def _read(words: list[str]) -> str:
         return Path(words[0]).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise SettingsError(f"{words[0]}: {getattr(problem, 'strerror', None) or problem}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as problem:
+        raise SettingsError(f"{path}: {problem.strerror}") from None
 
 
 def _load(remote: Remote, text: str) -> list[Any]:
@@ -276,6 +283,8 @@ def _user(arguments: argparse.Namespace, remote: Remote) -> int:
             raise SettingsError("user add: write NAME:PASSWORD, as in mailjam user add alice:secret")
         for account in arguments.accounts:
             name, _, password = account.partition(":")
+            if not name or not password:
+                raise SettingsError(f"user add {account!r}: write NAME:PASSWORD, as in mailjam user add alice:secret")
             body = {"name": name, "password": password}
             print(remote.json("POST", "/api/users", body)["name"])
         return 0

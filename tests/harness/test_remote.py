@@ -77,10 +77,14 @@ def test_faults(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["fault", "--http", url, "clear"]) == 0
     assert main(["fault", "--http", url, "add", "explode"]) == 2
     assert "unknown verb" in capsys.readouterr().err
+    assert main(["fault", "--http", url, "record", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
 
 
 def test_users(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["user", "--http", url, "add", "dora:secret"]) == 0
+    assert main(["user", "--http", url, "add", "dora"]) == 2
+    assert "write NAME:PASSWORD" in capsys.readouterr().err
     assert main(["user", "--http", url, "list"]) == 0
     assert "dora" in capsys.readouterr().out
     assert main(["user", "--http", "http://127.0.0.1:1", "add", "x:y"]) == 2
