@@ -17,7 +17,7 @@ from protocols.actor import Actor
 from protocols.imap.session import ImapSession
 from protocols.nntp import NntpSession
 from protocols.pop3 import Pop3Session
-from protocols.ports import Clock, Services, Unavailable
+from protocols.ports import Clock, PortError, Services, Unavailable
 from protocols.session import Session
 
 from . import certificates, quirks
@@ -165,7 +165,10 @@ class Server:
             self.directory.add_token(token, user)
         for group in settings.groups:
             if group not in self.store.newsgroups:
-                await self.store.create_newsgroup(group)
+                try:
+                    await self.store.create_newsgroup(group)
+                except PortError as error:
+                    raise SettingsError(f"--group {group!r}: {error}") from error
         self._add_services()
         for name in self.control.services:
             await self.control.start(name)

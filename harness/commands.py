@@ -13,6 +13,7 @@ from itertools import cycle, islice, product
 from emulator.builds import DEFECTIVE_BUILD, PATCHED_BUILD, find_build
 
 from . import matrix
+from .arguments import how_many
 from .matrix import all_scenarios
 from .report import outcome_json, outcome_lines, print_lines, table
 from .reproduce import INBOUND, OUTBOUND, Outcome, run_once
@@ -67,7 +68,7 @@ def reproduce_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument("--build", default=DEFECTIVE_BUILD, help="(default: %(default)s)")
     parser.add_argument("--inbound", choices=[*INBOUND, "all"], default="smtp", help="(default: %(default)s)")
     parser.add_argument("--outbound", choices=[*OUTBOUND, "all"], default="pop3", help="(default: %(default)s)")
-    parser.add_argument("--repeat", type=_count, default=1, help="how many runs, each on a server of its own")
+    parser.add_argument("--repeat", type=how_many, default=1, help="how many runs, each on a server of its own")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=reproduce)
 
@@ -80,7 +81,7 @@ def verify_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     )
     parser.add_argument("--build", default=PATCHED_BUILD, help="the build that must not jam (default: %(default)s)")
     parser.add_argument("--defective-build", default=DEFECTIVE_BUILD, help="(default: %(default)s)")
-    parser.add_argument("--repeat", type=_count, default=12, help="runs of each build (default: each pair once)")
+    parser.add_argument("--repeat", type=how_many, default=12, help="runs of each build (default: each pair once)")
     matrix.add_arguments(parser)
     parser.set_defaults(run=verify)
 
@@ -89,13 +90,6 @@ def demo_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     """`mailjam demo`."""
     parser = subparsers.add_parser("demo", help="the whole story in half a minute: jam, reason, symptoms, patch")
     parser.set_defaults(run=demo)
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("a count of 1 or more")
-    return number
 
 
 def _pairs(inbound: str, outbound: str) -> list[tuple[str, str]]:

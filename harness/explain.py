@@ -300,7 +300,7 @@ def default_schedule() -> tuple[Scenario, Schedule]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0: explained; 2: not a token of ours."""
+    """0: explained; 2: not a token of ours, or the file cannot be written."""
     from harness import page  # noqa: PLC0415 - draws what this module finds
 
     try:
@@ -313,12 +313,17 @@ def run(arguments: argparse.Namespace) -> int:
     except (TokenError, UnknownScenario) as error:
         print(f"mailjam: {error}", file=sys.stderr)
         return 2
-    if arguments.html:
-        arguments.html.write_text(page.html(still), encoding="utf-8")
-        print(f"written: {arguments.html}")
-    if arguments.svg:
-        arguments.svg.write_text(page.graph_svg(still.state), encoding="utf-8")
-        print(f"written: {arguments.svg}")
+    for path, text in (
+        (arguments.html, page.html(still) if arguments.html else ""),
+        (arguments.svg, page.graph_svg(still.state) if arguments.svg else ""),
+    ):
+        if path:
+            try:
+                path.write_text(text, encoding="utf-8")
+            except OSError as error:
+                print(f"mailjam report: {path}: {error.strerror or error}", file=sys.stderr)
+                return 2
+            print(f"written: {path}")
     if not arguments.html and not arguments.svg:
         print("\n".join([f"schedule {schedule.token}", *text_lines(still.state)]))
     return 0

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.builds import DEFECTIVE_BUILD, find_build
+from harness.arguments import duration, how_many
 from harness.exploration.certificate import (
     REDUCTION,
     Certificate,
@@ -245,11 +246,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--defect", action="append", default=[], metavar="NAME", help="switch a named defect on")
     add("--actors", metavar="LIST", help="participants, as in smtp=2,pop3,fetch (default: each pair of the scenario)")
     add("--strategy", choices=STRATEGIES, default="dpor", help="dpor and brute are exhaustive (default: %(default)s)")
-    add("--depth", type=int, default=2, help="ordering constraints for pct (default: %(default)s)")
-    add("--runs", type=int, default=1_000, help="executions of pct and random (default: %(default)s)")
+    add("--depth", type=how_many, default=2, help="ordering constraints for pct (default: %(default)s)")
+    add("--runs", type=how_many, default=1_000, help="executions of pct and random (default: %(default)s)")
     add("--seed", type=int, default=0, help="of pct and random (default: %(default)s)")
-    add("--schedules-max", type=int, default=1_000_000, help="executions per scenario (default: %(default)s)")
-    add("--seconds-max", type=float, default=600.0, help="per scenario (default: %(default)s)")
+    add("--schedules-max", type=how_many, default=1_000_000, help="executions per scenario (default: %(default)s)")
+    add("--seconds-max", type=duration, default=600.0, help="per scenario (default: %(default)s)")
     add("--first", action="store_true", help="stop a scenario at its first jam")
     add("--no-checks", action="store_true", help="do not check the explorer itself")
     add("--wire", action="store_true", help="on real sockets through gates instead of in memory")

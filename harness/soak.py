@@ -13,6 +13,7 @@ from emulator.config import Account, Settings
 from emulator.scheduling import Preemption
 from emulator.server import Server
 
+from .arguments import duration, how_many
 from .traffic import CLIENTS, GROUPS, PASSWORD, USERS, Traffic
 from .watcher import Jam, Watcher
 
@@ -70,10 +71,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """`mailjam soak`."""
     parser = subparsers.add_parser("soak", help="seeded random traffic until it jams or time is up")
     parser.add_argument("--build", default="5.5.2653.23")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each seed (default: %(default)s)")
+    parser.add_argument("--seconds", type=duration, default=60.0, help="for each seed (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=1, help="how many seeds, one after the other")
-    parser.add_argument("--clients", type=int, default=CLIENTS, help="connections (default: %(default)s)")
+    parser.add_argument("--seeds", type=how_many, default=1, help="how many seeds, one after the other")
+    parser.add_argument("--clients", type=how_many, default=CLIENTS, help="connections (default: %(default)s)")
     parser.set_defaults(run=run)
 
 

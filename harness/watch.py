@@ -23,6 +23,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from harness.arguments import duration, how_many
 from harness.probes import SESSIONS, Pop3Session, Session, SmtpSession, StageError, tls_context
 
 PROTOCOLS = ("smtp", "pop3", "imap", "nntp")
@@ -284,7 +285,10 @@ def take_stacks(pid: int) -> str:
 
 
 async def watch_stop(watcher: Watcher, command: str, pid: int, stop_seconds: float) -> tuple[list[Finding], str]:
-    """Run the stop command and watch the process go; when it does not, the stacks say where it stands."""
+    """Run the stop command and watch the process go; when it does not, the stacks say where it stands.
+
+    Raises OSError when there is no such command, ValueError when it cannot be split into words.
+    """
     await watcher.round()
     start = time.monotonic()
     stopper = await asyncio.create_subprocess_exec(
@@ -319,7 +323,12 @@ def _address(text: str) -> tuple[str, int]:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare `mailjam watch`."""
-    parser = subparsers.add_parser("watch", help="probe any mail server from outside: alive, slow, hung, backing up …")
+    parser = subparsers.add_parser(
+        "watch",
+        help="probe any mail server from outside: alive, slow, hung, backing up …",
+        epilog="Exit code: 0 all alive, 1 something slow, 2 something hung, backing up, refusing or down (or a wrong "
+        "flag), 3 nothing to watch.",
+    )
     for name in PROTOCOLS:
         parser.add_argument(f"--{name}", metavar="H:P", type=_address, help=f"the {name.upper()} server")
     for name in PROTOCOLS:
@@ -330,15 +339,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--user", default="", help="log in, and watch whether mail to this user arrives")
     parser.add_argument("--password", default="")
     parser.add_argument("--recipient", default="", help="address for the delivery probe (USER or USER@localhost)")
-    parser.add_argument("--deadline", type=float, default=2.5, metavar="S", help="seconds a stage may take (2.5)")
-    parser.add_argument("--slow", type=float, default=1.0, metavar="S", help="seconds from which a stage is slow (1)")
-    parser.add_argument("--delivery-deadline", type=float, default=10.0, metavar="S", help="until mail is visible (10)")
-    parser.add_argument("--interval", type=float, default=10.0, metavar="S", help="seconds between rounds (10)")
+    parser.add_argument("--deadline", type=duration, default=2.5, metavar="S", help="seconds a stage may take (2.5)")
+    parser.add_argument(
+        "--slow", type=duration, default=1.0, metavar="S", help="seconds from which a stage is slow (1)"
+    )
+    parser.add_argument(
+        "--delivery-deadline", type=duration, default=10.0, metavar="S", help="until mail is visible (10)"
+    )
+    parser.add_argument("--interval", type=duration, default=10.0, metavar="S", help="seconds between rounds (10)")
     parser.add_argument("--once", action="store_true", help="one round")
     parser.add_argument("--json", action="store_true", help="a JSON line per finding")
     parser.add_argument("--stop-command", metavar="CMD", help="run this and watch the server's graceful stop")
-    parser.add_argument("--pid", type=int, metavar="N", help="the server's process, for --stop-command")
-    parser.add_argument("--stop-seconds", type=float, default=30.0, metavar="S", help="how long a stop may take (30)")
+    parser.add_argument("--pid", type=how_many, metavar="N", help="the server's process, for --stop-command")
+    parser.add_argument(
+        "--stop-seconds", type=duration, default=30.0, metavar="S", help="how long a stop may take (30)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -373,7 +388,11 @@ def run(args: argparse.Namespace) -> int:
 async def _run(args: argparse.Namespace, watcher: Watcher) -> int:
     try:
         if args.stop_command:
-            findings, stacks = await watch_stop(watcher, args.stop_command, args.pid, args.stop_seconds)
+            try:
+                findings, stacks = await watch_stop(watcher, args.stop_command, args.pid, args.stop_seconds)
+            except (OSError, ValueError) as error:
+                print(f"mailjam watch: --stop-command {args.stop_command!r}: {error}", file=sys.stderr)
+                return 3
             show(findings, as_json=args.json)
             if stacks:
                 print(json.dumps({"stacks": stacks}) if args.json else stacks)
