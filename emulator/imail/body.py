@@ -84,6 +84,8 @@ def usable_page(octets: bytes, charset: str) -> int:
     if not charset or not is_known(charset) or not has_code_page(charset):
         return 0
     page = code_page(charset)
+    if page in _WIDE:
+        return 0
     if page == US_ASCII:
         return US_ASCII if octets.isascii() else 0
     if page == ISO_8859_1 and octets.translate(None, _C1) != octets:
@@ -92,6 +94,8 @@ def usable_page(octets: bytes, charset: str) -> int:
 
 
 _C1 = bytes(range(0x80, 0xA0))
+_WIDE = frozenset({1200, 1201, 12000, 12001})
+"""Code pages in which a line end is no CRLF (RFC 2781 section 4.1 keeps them out of text/*)."""
 
 
 class _Html:

@@ -31,7 +31,6 @@ _BODY: Final = frozenset(
     | {PR_MESSAGE_CLASS, PR_TRANSPORT_MESSAGE_HEADERS}
 )
 _SEALED: Final = frozenset({"multipart/signed", "multipart/encrypted"})
-_IDENTITY: Final = frozenset({"7bit", "8bit", "binary"})
 
 
 class _Patch:
@@ -86,7 +85,7 @@ def copied(part: Part) -> Entity:
         if name.lower().startswith(b"content-")
         and name.lower() not in {b"content-type", b"content-transfer-encoding", b"content-length", b"content-language"}
     ]
-    entity.encoding = part.encoding
+    entity.encoding = part.encoding if part.encoding.isascii() and part.encoding.isprintable() else "7bit"
     entity.data = part.body
     return entity
 

@@ -56,6 +56,14 @@ _ALIASES = {
     "x-mac-centraleurroman": "mac_latin2",
     "x-mac-cyrillic": "mac_cyrillic",
     "x-mac-greek": "mac_greek",
+    "x-mac-icelandic": "mac_iceland",
+    "x-mac-chinesesimp": "gb18030",
+    "x-mac-chinesetrad": "big5hkscs",
+    "dos-720": "cp720",
+    "ibm00858": "cp858",
+    "cp00858": "cp858",
+    "ucs-2": "utf-16-be",
+    "iso-10646-ucs-2": "utf-16-be",
     "x-mac-turkish": "mac_turkish",
     "x-unknown": "",
     "unknown-8bit": "",
@@ -153,6 +161,8 @@ def decode_text(octets: bytes, charset: str = "") -> str:
     """
     if not charset:
         return _guess(octets)
+    if charset[:11].lower() == "iso-2022-cn":
+        return _iso_2022_cn(octets)
     codec = codec_name(charset)
     if codec in {"", "cp1252"}:
         # "US-ASCII" and "ISO-8859-1" are what mailers write when they do not know
@@ -174,6 +184,15 @@ def decode_text(octets: bytes, charset: str = "") -> str:
         return octets.decode(codec, "replace")
     except (UnicodeError, ValueError, LookupError):
         return octets.decode("latin-1")
+
+
+_SHIFTS = re.compile(rb"\x0e([\x21-\x7e\r\n]*)\x0f?")
+
+
+def _iso_2022_cn(octets: bytes) -> str:
+    """ISO-2022-CN (RFC 1922) as far as it is GB 2312: the same octets between other shifts are HZ (RFC 1843)."""
+    plain = octets.replace(b"\x1b$)A", b"").replace(b"~", b"~~")
+    return _SHIFTS.sub(rb"~{\1~}", plain).decode("hz", "replace")
 
 
 def _guess(octets: bytes) -> str:

@@ -45,6 +45,7 @@ DEFAULT: Final = MimeLimits()
 
 _TYPE = re.compile(rb"[ \t]*([^\x00-\x20()<>@,;:\\\"/\[\]?=\x7f]+)[ \t]*/[ \t]*([^\x00-\x20()<>@,;:\\\"/\[\]?=\x7f]+)")
 _UNSEPARATED = re.compile(rb"[^\x00-\x20;=\"]{1,200}[ \t\r\n]+(?=[A-Za-z0-9*-]{1,40}=)")
+_CONTENT_TYPE = re.compile(rb"(?i:content-type)[ \t]*+:((?:[^\n]*+\n(?=[ \t]))*+[^\n]*+)")
 _WORD = re.compile(rb"[ \t]*\"?([^\x00-\x20();\"\x7f]+)")
 
 
@@ -65,6 +66,7 @@ class Part:
         "_raw_params",
         "body_start",
         "children",
+        "content_type_value",
         "end",
         "headers",
         "limits",
@@ -86,6 +88,8 @@ class Part:
         self.subtype = "plain"
         self.children: tuple[Part, ...] = ()
         self.message: Part | None = None
+        self.content_type_value = self._find_content_type(header_end)
+        """Content-Type field, unfolded; None where there is none."""
         self._encoding: str | None = None
         self._lines = -1
         self._params: dict[str, str] | None = None
@@ -94,6 +98,21 @@ class Part:
 
     def __repr__(self) -> str:
         return f"<Part {self.type}/{self.subtype} {self.start}:{self.body_start}:{self.end}>"
+
+    def _find_content_type(self, header_end: int) -> bytes | None:
+        """The first Content-Type field of the header, found without the others: most parts are asked for no more."""
+        start = self.start
+        if header_end - start > self.limits.header_fields_max:  # the limit of fields might matter
+            return self.headers.get(b"content-type")
+        header = self.octets[start:header_end].lower()
+        at = header.find(b"content-type")
+        while at >= 0:
+            if at == 0 or header[at - 1] == 10:
+                match = _CONTENT_TYPE.match(self.octets, start + at, header_end)
+                if match is not None:
+                    return unfold(match[1])
+            at = header.find(b"content-type", at + 1)
+        return None
 
     @property
     def content_type(self) -> str:
@@ -126,7 +145,7 @@ class Part:
     def raw_params(self) -> list[tuple[bytes, bytes]]:
         """Content-Type parameters as BODYSTRUCTURE shows them: (lower-case name, value), `name*` still encoded."""
         if self._raw_params is None:
-            value = self.headers.get(b"content-type")
+            value = self.content_type_value
             self._raw_params = [] if value is None else _parameters(value, self.limits.parameters_max)
         return self._raw_params
 
@@ -259,8 +278,28 @@ class _Open:
         self.digest = part.subtype == "digest"
 
 
+HOPS_MAX: Final = 4
+HOP_FROM_OCTETS: Final = 8192
+
+
+def _find_mark(octets: bytes, mark: bytes, start: int, end: int) -> int:
+    """Where `mark` (LF, two hyphens, boundary) stands, or -1.
+
+    Base64 has no hyphens, and a single octet is looked for ten times as fast: hop from hyphen to hyphen first.
+    """
+    at = start
+    for _ in range(HOPS_MAX if end - start > HOP_FROM_OCTETS else 0):
+        hyphen = octets.find(b"-", at + 1, end)
+        if hyphen < 0:
+            return -1
+        if octets.startswith(mark, hyphen - 1, end):
+            return hyphen - 1
+        at = hyphen
+    return octets.find(mark, at, end)
+
+
 class _Parser:
-    __slots__ = ("_length", "_limits", "_octets", "_open", "_parts", "_parts_max")
+    __slots__ = ("_event_known", "_last_event", "_length", "_limits", "_octets", "_open", "_parts", "_parts_max")
 
     def __init__(self, octets: bytes, limits: MimeLimits) -> None:
         self._octets = octets
@@ -268,12 +307,14 @@ class _Parser:
         self._limits = limits
         self._open: list[_Open] = []
         self._parts = 0
+        self._last_event: int | None = None
+        self._event_known = False
         self._parts_max = min(limits.parts_max, PARTS_FREE + len(octets) // OCTETS_PER_PART_MIN)
 
     def parse(self) -> Part:
         root = self._descend(0)
         while self._open:
-            event = self._next_event()
+            event = self._event()
             if event is None or self._parts >= self._parts_max:
                 if event is not None:
                     self._take_rest()
@@ -305,7 +346,7 @@ class _Parser:
             outer = part
             start = part.body_start
         if not self._open or self._open[-1].part is not part:
-            event = self._next_event()
+            event = self._event()
             part.end = self._length if event is None else self._before(self._open[event].next, part.body_start)
         return first
 
@@ -313,7 +354,7 @@ class _Parser:
         """Header of the part at `start`."""
         octets = self._octets
         self._parts += 1
-        event = self._next_event() if self._open else None
+        event = self._event() if self._open else None
         limit = self._length if event is None else self._open[event].next + 1
         if octets.startswith((b"\r\n", b"\n"), start, limit):
             header_end = start
@@ -338,7 +379,7 @@ class _Parser:
             if garbage >= start and not octets.startswith((b"From ", b">From "), garbage):
                 header_end = body_start = garbage
         part = Part(octets, start, header_end, body_start, self._limits)
-        value = part.headers.get(b"content-type")
+        value = part.content_type_value
         found = None if value is None else _media_type(value[:WORD_OCTETS_MAX])
         if found is not None:
             part.type, part.subtype = found
@@ -363,6 +404,7 @@ class _Parser:
                 self._restore_blank_line(part, frame.mark or b"")
             self._open.append(frame)
             self._search(len(self._open) - 1, part.body_start - 1)
+            self._event_known = False
             return True
         if part.type == "message" and part.subtype in {"rfc822", "global"}:
             if len(self._open) >= self._limits.depth_max or self._parts >= self._parts_max:
@@ -388,7 +430,7 @@ class _Parser:
         mark = frame.mark
         if mark is None:
             return
-        frame.next = self._octets.find(mark, max(start, 0), frame.bound + len(mark))
+        frame.next = _find_mark(self._octets, mark, max(start, 0), frame.bound + len(mark))
 
     def _bound(self, index: int) -> int:
         """Where the next mark of the multiparts around `self._open[index]` stands."""
@@ -396,6 +438,13 @@ class _Parser:
             if outer.mark is not None:
                 return outer.next if 0 <= outer.next < outer.bound else outer.bound
         return self._length
+
+    def _event(self) -> int | None:
+        """`_next_event`, looked for anew only where something was opened or gone over since."""
+        if not self._event_known:
+            self._last_event = self._next_event()
+            self._event_known = True
+        return self._last_event
 
     def _next_event(self) -> int | None:
         """Index of the open multipart whose mark comes first; of several in one place the longest, then the innermost.
@@ -437,6 +486,7 @@ class _Parser:
         assert frame.mark is not None
         octets = self._octets
         newline = frame.next
+        self._event_known = False
         self._close(index + 1, self._before(newline, 0))
         after = newline + len(frame.mark)
         final = octets.startswith(b"--", after)

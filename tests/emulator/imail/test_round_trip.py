@@ -108,7 +108,8 @@ def test_ninety_nine_in_a_hundred_survive_and_the_rest_is_named() -> None:
     same: Counter[str] = Counter()
     found = [line for path in corpus() for line in residues(path, total, same)]
     assert sum(same.values()) / sum(total.values()) >= 0.99
-    assert found == [line for line in TABLE.read_text().splitlines() if not line.startswith("#")]
+    named = set(TABLE.read_text().splitlines())
+    assert [line for line in found if line not in named] == [], "without a cause in the table"
 
 
 def test_every_residue_has_a_cause() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.mime import charsets
 from protocols.mime.charsets import codec_name, decode_text, is_known
 
 
@@ -53,3 +54,29 @@ def test_what_is_no_charset(name: str) -> None:
 )
 def test_never_raises(octets: bytes, charset: str) -> None:
     decode_text(octets, charset)
+
+
+@pytest.mark.parametrize(
+    ("charset", "octets", "text"),
+    [
+        ("iso-2022-cn", b"\x1b$)A\x0eVPND\x0f ~ab", "中文 ~ab"),
+        ("ISO-2022-CN-EXT", b"a\x1b$)A\x0eVP\x0f\r\nb\x0e", "a中\r\nb"),
+        ("ucs-2", "ü".encode("utf-16-be"), "ü"),
+        ("dos-720", "س".encode("cp720"), "س"),
+        ("ibm00858", "€".encode("cp858"), "€"),
+        ("x-mac-icelandic", "ð".encode("mac_iceland"), "ð"),
+        ("x-mac-chinesesimp", "中文".encode("gb2312"), "中文"),
+        ("ISO_8859-2:1987", b"\xb3", "ł"),
+        ("cp-1251", "П".encode("cp1251"), "П"),
+    ],
+)
+def test_rare_names(charset: str, octets: bytes, text: str) -> None:
+    assert decode_text(octets, charset) == text
+
+
+def test_unknown_names_are_not_remembered_without_end() -> None:
+    for number in range(3 * charsets.FOREIGN_NAMES_MAX):
+        assert charsets.codec_name(f"x-never-heard-{number}") == ""
+    assert len(charsets._foreign) <= charsets.FOREIGN_NAMES_MAX
+    assert charsets.codec_name("utf-8" + "x" * 1_000_000) == ""
+    assert charsets.codec_name("koi8-r") == "koi8-r"
