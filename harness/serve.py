@@ -32,6 +32,7 @@ from emulator.setting_values import parse_assignment, read_file, set_field, toml
 from protocols.ports import SessionClosed
 from protocols.settings import FrontEndSettings, Limits
 
+from .arguments import how_many_or_none
 from .disturbances import Disturbances
 from .jam import ARTICLES, arm
 from .ps import control_socket
@@ -86,36 +87,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add("--show-settings", action="store_true", help="print all settings as they are now, as a TOML file, and end")
     add("--strict-users", action="store_true", help="only --user accounts exist; mail for others is refused")
-    add("--tls-certificate", type=Path, metavar="FILE", help="certificate chain, PEM (without it: made at start)")
-    add("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
-    add("--tls-directory", type=Path, metavar="DIR", help="keep our certificate authority here; `mailjam ca` shows it")
-    add("--no-tls", action="store_true", help="do not offer STARTTLS")
-    add("--domain", action="append", default=[], metavar="NAME", help="a domain that is ours (all of them)")
-    add("--smarthost", default="", metavar="HOST:PORT", help="takes mail for other domains (none: delivered here)")
-    add("--outbound-retry-seconds", type=float, metavar="SECONDS", help="pause before the second attempt; it doubles")
-    add("--outbound-expire-seconds", type=float, metavar="SECONDS", help="after so long mail is returned to its sender")
+    _add_tls_flags(add)
+    _add_mail_flags(add)
     _add_news_flags(add)
-    add("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
-    add(
-        "--gateway",
-        action="append",
-        default=[],
-        metavar="DOMAIN=KIND:PLACE",
-        help="mail for DOMAIN leaves by maildir:DIR, webhook:URL, webhook:PORT:URL or process:COMMAND",
-    )
     add("--http-host", default=None, metavar="HOST", help="where the page and API listen (the address of --host)")
     add("--http-token", default=None, metavar="TOKEN", help="what API clients have to show (drawn beyond loopback)")
-    add("--handler", default="", metavar="MODULE:CLASS", help="an aiosmtpd handler, and its arguments, that takes mail")
-    add("--smtp-greeting-seconds", type=float, default=0.0, metavar="SECONDS", help="pause before SMTP's greeting")
-    add("--bearer-token", action="append", default=[], metavar="USER:TOKEN", help="for XOAUTH2 and OAUTHBEARER")
-    add(
-        "--proxy-protocol",
-        nargs="?",
-        const="all",
-        default="",
-        metavar="SERVERS",
-        help="connections begin with a PROXY header, v1 or v2: all, or some as in smtp,imap",
-    )
     add("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
     add("--hostname", default=default_hostname(), help="name in greetings and trace fields (%(default)s)")
     add("--personality", choices=("modern", "exchange55"), default="modern", help="greetings and capability lists")
@@ -134,8 +110,47 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--mqtt", default="", metavar="URL", help="publish events and states to mqtt://HOST:1883/prefix")
     add("--faults", type=Path, metavar="FILE", help="arm the faults of a TOML script at start")
     add("--jam", metavar="SCENARIO", choices=list(ARTICLES), help="go into this jam by itself, as in --jam q279798")
-    add("--after", type=int, default=0, metavar="N", help="with --jam: after N delivered messages (%(default)s)")
+    add(
+        "--after",
+        type=how_many_or_none,
+        default=0,
+        metavar="N",
+        help="with --jam: after N delivered messages (%(default)s)",
+    )
     parser.set_defaults(run=run)
+
+
+def _add_tls_flags(add: Callable[..., Any]) -> None:
+    add("--tls-certificate", type=Path, metavar="FILE", help="certificate chain, PEM (without it: made at start)")
+    add("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    add("--tls-directory", type=Path, metavar="DIR", help="keep our certificate authority here; `mailjam ca` shows it")
+    add("--no-tls", action="store_true", help="do not offer STARTTLS")
+
+
+def _add_mail_flags(add: Callable[..., Any]) -> None:
+    add("--domain", action="append", default=[], metavar="NAME", help="a domain that is ours (all of them)")
+    add("--smarthost", default="", metavar="HOST:PORT", help="takes mail for other domains (none: delivered here)")
+    add("--outbound-retry-seconds", type=float, metavar="SECONDS", help="pause before the second attempt; it doubles")
+    add("--outbound-expire-seconds", type=float, metavar="SECONDS", help="after so long mail is returned to its sender")
+    add("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
+    add(
+        "--gateway",
+        action="append",
+        default=[],
+        metavar="DOMAIN=KIND:PLACE",
+        help="mail for DOMAIN leaves by maildir:DIR, webhook:URL, webhook:PORT:URL or process:COMMAND",
+    )
+    add("--handler", default="", metavar="MODULE:CLASS", help="an aiosmtpd handler, and its arguments, that takes mail")
+    add("--smtp-greeting-seconds", type=float, default=0.0, metavar="SECONDS", help="pause before SMTP's greeting")
+    add("--bearer-token", action="append", default=[], metavar="USER:TOKEN", help="for XOAUTH2 and OAUTHBEARER")
+    add(
+        "--proxy-protocol",
+        nargs="?",
+        const="all",
+        default="",
+        metavar="SERVERS",
+        help="connections begin with a PROXY header, v1 or v2: all, or some as in smtp,imap",
+    )
 
 
 def _add_news_flags(add: Callable[..., Any]) -> None:
@@ -266,6 +281,8 @@ def run(arguments: argparse.Namespace) -> int:
         eml_files(directory)
     if arguments.jam:  # the build may lack the defect: whoever asks for the jam shall have it
         settings = replace(settings, defects=settings.defects | {ARTICLES[arguments.jam].defect})
+    elif arguments.after:
+        raise SettingsError("--after belongs to --jam: name what shall jam, as in --jam q279798")
     disturb = Disturbances(arguments.mqtt, arguments.faults)
     return asyncio.run(
         _serve(
