@@ -53,6 +53,40 @@ async def mail_store(messages: int = 600, workers: int = 8) -> None:
             await queue.put(None)
 
 
+async def service(requests: int = 1_500, clients: int = 6) -> None:
+    """A server on a loopback socket: each request takes a permit and three locks around small work, and is answered."""
+    pool, store, index, log = asyncio.Semaphore(4), asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+    records: dict[str, str] = {}
+    lines: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            async with pool:
+                request = json.loads(line)
+                async with store:
+                    async with index:
+                        records[request["key"]] = json.dumps(request["value"])
+                    answer = records[request["key"]]
+                async with log:
+                    lines.append(request["key"])
+                writer.write(answer.encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    async def client(number: int, port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for turn in range(requests // clients):
+            writer.write(json.dumps({"key": f"{number}-{turn % 20}", "value": list(range(20))}).encode() + b"\n")
+            await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, asyncio.TaskGroup() as group:
+        for number in range(clients):
+            group.create_task(client(number, server.sockets[0].getsockname()[1]))
+
+
 async def cache(requests: int = 4_000, clients: int = 20) -> None:
     """Clients look up and change JSON records, a lock per record and one for the directory."""
     directory = asyncio.Lock()
@@ -129,6 +163,7 @@ def main() -> None:
         one, two = statistics.median(plain) * 1e9, statistics.median(watched) * 1e9
         print(f"uncontended pair{', nested' if nested else '':8} {one:7.0f} ns -> {two:7.0f} ns  (+{two - one:.0f} ns)")
     programs: dict[str, Callable[[], object]] = {
+        "service": lambda: asyncio.run(service()),
         "mail store": lambda: asyncio.run(mail_store()),
         "record cache": lambda: asyncio.run(cache()),
         "threads": threads,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from harness.lockdep.model import Actor, LockInfo, Site, user_frame
-from harness.lockdep.recorder import Recorder, _current_task, _running_loop
+from harness.lockdep.recorder import Recorder, _ident, _running_loop, current_tasks
 
 _frame: Final = sys._getframe
 _Function = Callable[..., Any]
@@ -80,7 +80,7 @@ class LockPatches:
     def enter(self, _original: _Function) -> _Function:
         """`__aenter__`."""
         recorder, acquire = self.recorder, self.original_acquire
-        tasks, note_order = recorder.tasks, recorder.note_order
+        tasks, loops, note_order = recorder.tasks, recorder.loops, recorder.note_order
         Lock: Any = asyncio.Lock
 
         async def __aenter__(lock: Any) -> None:
@@ -89,7 +89,7 @@ class LockPatches:
                 return
             try:
                 info = lock._lockdep
-                actor = tasks[id(_current_task(_running_loop()))]
+                actor = tasks[id(current_tasks[loops[_ident()]])]
                 if info.recorder is not recorder:
                     info = self.known(lock)
             except (AttributeError, KeyError):
@@ -192,9 +192,52 @@ class LockPatches:
 
         return acquire
 
+    def semaphore_enter(self, _original: _Function) -> _Function:
+        """`__aenter__` of a semaphore with several permits, of which one is free; else `acquire`."""
+        recorder = self.recorder
+        tasks, loops = recorder.tasks, recorder.loops
+        Semaphore: Any = asyncio.Semaphore
+
+        async def __aenter__(semaphore: Any) -> None:
+            if semaphore.__class__ is Semaphore and semaphore._value > 0 and not semaphore._waiters:
+                try:
+                    info = semaphore._lockdep
+                    actor = tasks[id(current_tasks[loops[_ident()]])]
+                except (AttributeError, KeyError):
+                    info, actor = self.adopt(semaphore)
+                if info.permits > 1 and info.recorder is recorder:
+                    semaphore._value -= 1
+                    holders = info.holders
+                    holders[actor] = holders[actor] + 1 if actor in holders else 1
+                    return
+            await semaphore.acquire()
+
+        return __aenter__
+
+    def semaphore_leave(self, _original: _Function) -> _Function:
+        """`__aexit__` of a semaphore; one that nobody waits for has nobody to wake."""
+        recorder = self.recorder
+        tasks, loops = recorder.tasks, recorder.loops
+        Semaphore: Any = asyncio.Semaphore
+
+        async def __aexit__(semaphore: Any, exc_type: Any, exc: Any, traceback: Any) -> None:
+            if semaphore.__class__ is Semaphore and not semaphore._waiters:
+                try:
+                    info = semaphore._lockdep
+                    actor = tasks[id(current_tasks[loops[_ident()]])]
+                    if info.permits > 1 and info.recorder is recorder and info.holders[actor] == 1:
+                        del info.holders[actor]
+                        semaphore._value += 1
+                        return
+                except (AttributeError, KeyError):
+                    pass
+            semaphore.release()
+
+        return __aexit__
+
     def semaphore_release(self, original: _Function) -> _Function:
         recorder = self.recorder
-        tasks = recorder.tasks
+        tasks, loops = recorder.tasks, recorder.loops
 
         def release(semaphore: Any) -> None:
             original(semaphore)
@@ -206,8 +249,9 @@ class LockPatches:
                 return
             holders = info.holders
             holder: Actor | None = None
-            if _running_loop() is not None:
-                holder = tasks.get(id(_current_task(_running_loop())))
+            task = current_tasks.get(loops.get(_ident()))
+            if task is not None:
+                holder = tasks.get(id(task))
             if holder not in holders:
                 holder = next(iter(holders), None)
             if holder is not None:

@@ -185,6 +185,7 @@ class Actor:
         "held",
         "joined",
         "kind",
+        "known",
         "label",
         "parent",
         "recorder",
@@ -209,6 +210,7 @@ class Actor:
         self.awaited = kind == "task"  # a thread: was it joined? A task that has ended counts as awaited by its maker
         self.fork: Segment | None = None
         self.segment: Segment | None = None
+        self.known: set[tuple[int, ...]] = set()  # orders that were noted in this segment
         self.children: list[Actor] = []  # those with order dependencies of their own, or among their descendants
         self.joined: set[int] = set()
         if parent is not None:
@@ -217,6 +219,7 @@ class Actor:
             self.fork = parent.segment or parent.fork
             if parent.segment is not None:
                 parent.segment.sealed = True
+                parent.known.clear()
 
     @property
     def name(self) -> str:
@@ -246,6 +249,7 @@ class Actor:
             before.extend(_last_segments(child))
         first = self.segment is None
         self.segment = Segment(tuple(before))
+        self.known.clear()
         if first:
             child, parent = self, self.parent
             while parent is not None and child not in parent.children:

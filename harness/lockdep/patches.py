@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from harness.lockdep.aiolocks import LockPatches
 from harness.lockdep.model import Actor
-from harness.lockdep.recorder import Recorder, _current_task, _running_loop
+from harness.lockdep.recorder import Recorder, _ident, _running_loop, current_tasks
 from harness.lockdep.threads import WatchedLock, WatchedRLock, active
 
 _frame: Final = sys._getframe
@@ -36,6 +36,9 @@ class Patches:
 
     def install(self) -> None:
         active.recorder = self.recorder
+        running = _running_loop()
+        if running is not None:
+            self.recorder.loops[_ident()] = running
         self._patch_locks()
         self._patch_tasks()
         self._patch_timeouts()
@@ -72,6 +75,8 @@ class Patches:
         self._replace(asyncio.Semaphore, "__init__", locks.init)
         self._replace(asyncio.Semaphore, "acquire", locks.semaphore_acquire)
         self._replace(asyncio.Semaphore, "release", locks.semaphore_release)
+        self._replace(asyncio.Semaphore, "__aenter__", locks.semaphore_enter)
+        self._replace(asyncio.Semaphore, "__aexit__", locks.semaphore_leave)
         self._replace(asyncio.TaskGroup, "__aexit__", self._group_exit)
 
     def _group_exit(self, original: _Function) -> _Function:
@@ -94,16 +99,18 @@ class Patches:
     def _patch_tasks(self) -> None:
         self._replace(base_events.BaseEventLoop, "create_task", self._create_task)
         self._replace(base_events.BaseEventLoop, "_run_once", self._run_once)
+        self._replace(base_events.BaseEventLoop, "run_forever", self._run_forever)
 
     def _create_task(self, original: _Function) -> _Function:
         recorder = self.recorder
+        loops = recorder.loops
 
         def create_task(loop: Any, coro: Any, **kwargs: Any) -> Any:
             task = original(loop, coro, **kwargs)
             parent: Actor | None = None
-            if _running_loop() is not None:
-                running = _current_task(_running_loop())
-                parent = recorder.tasks.get(id(running)) if running is not None else None
+            running = current_tasks.get(loops.get(_ident()))
+            if running is not None:
+                parent = recorder.tasks.get(id(running))
             known = recorder.tasks.get(id(task))
             if known is None or known.task is not task:
                 recorder.add_task(task, parent)
@@ -113,14 +120,31 @@ class Patches:
 
     def _run_once(self, original: _Function) -> _Function:
         recorder = self.recorder
+        loops = recorder.loops
 
         def _run_once(loop: Any) -> None:
             recorder.epoch += 1
+            loops[_ident()] = loop  # each time: another loop may have been run from within this one
             if not loop._ready and not loop._scheduled:
                 self.on_idle(loop)
             original(loop)
 
         return _run_once
+
+    def _run_forever(self, original: _Function) -> _Function:
+        loops = self.recorder.loops
+
+        def run_forever(loop: Any) -> None:
+            outer = loops.get(_ident())
+            try:
+                original(loop)
+            finally:
+                if outer is None:
+                    loops.pop(_ident(), None)
+                else:
+                    loops[_ident()] = outer
+
+        return run_forever
 
     # Timeouts: whoever waits inside one goes on in any case
 

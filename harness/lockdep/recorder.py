@@ -25,16 +25,40 @@ from harness.lockdep.model import (
 from harness.lockdep.order import class_findings, order_findings
 
 SAME_ORDER_MAX: Final = 8  # how many segments are remembered for one (held locks, wanted lock)
+KNOWN_MAX: Final = 1_000  # combinations that an actor knows to be remembered
 DEPENDENCIES_MAX: Final = 20_000
 FINDINGS_MAX: Final = 200
 _running_loop: Final = asyncio._get_running_loop
-# Before 3.12 current_task() is written in Python, and slower than all the rest of an acquire.
-_current_task: Final[Callable[[Any], Any]] = (
-    asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
-    if sys.version_info < (3, 12)
-    else asyncio.current_task
-)
+
+
+class _RunningLoops(dict[int, Any]):
+    """The loops that run, by thread, asked of asyncio each time: where loops run that are not BaseEventLoop's."""
+
+    def get(self, key: int, default: Any = None) -> Any:
+        return _running_loop()
+
+    def __getitem__(self, key: int) -> Any:
+        return _running_loop()
+
+    def __contains__(self, key: object) -> bool:
+        return _running_loop() is not None
+
+
+class _CurrentTasks(dict[Any, Any]):
+    """The current tasks, by loop, for a Python that does not keep them in a dictionary (3.14 and later)."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return asyncio.current_task(key) if key is not None else None
+
+    def __getitem__(self, key: Any) -> Any:
+        return asyncio.current_task(key) if key is not None else None
+
+
+# The functions for both cost more than all the rest of an acquire: until 3.11 asking for the running loop is a system
+# call (getpid), and current_task() is written in Python.
+current_tasks: Final[dict[Any, Any]] = getattr(asyncio.tasks, "_current_tasks", _CurrentTasks())
 _ident: Final = threading.get_ident
+_FOREIGN_LOOPS: Final = ("uvloop", "winloop", "rloop")
 _Future: Final[Any] = asyncio.Future
 
 
@@ -45,6 +69,9 @@ class Recorder:
         self.on_jam = on_jam
         self.epoch = 1
         self.tasks: dict[int, Actor] = {}
+        foreign = any(name in sys.modules for name in _FOREIGN_LOOPS)
+        self.loops: dict[int, Any] = _RunningLoops() if foreign else {}
+        """The loop that runs in a thread, kept by the patches of BaseEventLoop."""
         self.local = threading.local()
         self.threads: dict[int, Actor] = {}
         self.blocked: dict[int, Actor] = {}
@@ -62,9 +89,9 @@ class Recorder:
 
     def actor(self) -> Actor:
         """The running task, or the thread where no task runs."""
-        loop = _running_loop()
+        loop = self.loops.get(_ident())
         if loop is not None:
-            task = _current_task(loop)
+            task = current_tasks.get(loop)
             if task is not None:
                 actor = self.tasks.get(id(task))
                 return actor if actor is not None else self.add_task(task, None)
@@ -116,17 +143,17 @@ class Recorder:
             key = (info.serial, lock.serial if lock.epoch == epoch else -lock.serial)
         else:
             key = (info.serial, *[lock.serial if lock.epoch == epoch else -lock.serial for lock in held])
-        segment = actor.segment
-        known = self.seen.get(key)
-        if known is not None and segment is not None and not segment.sealed and segment.serial in known:
-            return
-        self._new_order(key, actor, info)
+        if key not in actor.known:
+            self._new_order(key, actor, info)
 
     def _new_order(self, key: tuple[int, ...], actor: Actor, info: LockInfo) -> None:
         if info in actor.held:
             return
         with self.guard:
             segment: Segment = actor.present_segment()
+            if len(actor.known) >= KNOWN_MAX:
+                actor.known.clear()
+            actor.known.add(key)
             known = self.seen.setdefault(key, [])
             if segment.serial in known:
                 return

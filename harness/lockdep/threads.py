@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from harness.lockdep.model import LockInfo, Site, is_library
-from harness.lockdep.recorder import Recorder, _running_loop
+from harness.lockdep.recorder import Recorder, _ident, _running_loop
 
 _frame: Final = sys._getframe
 _real_rlock: Final = threading.RLock
@@ -40,11 +40,12 @@ def creation_site() -> Site | None:
 class WatchedLock:
     """threading.Lock with an observer. Locks of the standard library's own are not observed."""
 
-    __slots__ = ("__weakref__", "_info", "_lock")
+    __slots__ = ("__weakref__", "_info", "_lock", "_take")
     _kind = "threading.Lock"
 
     def __init__(self) -> None:
         self._lock: Any = self._make()
+        self._take = self._lock.acquire
         recorder = active.recorder
         site = creation_site() if recorder is not None else None
         self._info = LockInfo(recorder, self._kind, site) if site is not None else None
@@ -92,13 +93,13 @@ class WatchedLock:
         if info is None or recorder is None or info.recorder is not recorder:
             return self._lock.__enter__()  # type: ignore[no-any-return]
         try:
-            actor = recorder.local.actor if _running_loop() is None else recorder.actor()
+            actor = recorder.actor() if _ident() in recorder.loops else recorder.local.actor
         except AttributeError:
             actor = recorder.actor()
         held = actor.held
         if held:
             recorder.note_order(actor, info)
-        if not self._lock.acquire(False):
+        if not self._take(False):
             self._wait(recorder, actor, info, -1)
         frame = _frame(1)
         info.owner = actor
@@ -108,14 +109,28 @@ class WatchedLock:
         held.append(info)
         return True
 
-    def __exit__(self, *_exc: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.release()
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        info = self._info
+        if info is not None:
+            owner = info.owner
+            if owner is not None and owner.held and owner.held[-1] is info and info.recorder is active.recorder:
+                info.owner = None
+                owner.held.pop()
+            else:
+                self.release()
+                return
+        self._lock.release()
 
     def _at_fork_reinit(self) -> None:
         self._lock._at_fork_reinit()
 
     def __repr__(self) -> str:
         return f"<observed {self._lock!r}>"
+
+
+enter: Final = WatchedLock.__enter__
 
 
 class WatchedRLock(WatchedLock):
@@ -158,9 +173,14 @@ class WatchedRLock(WatchedLock):
             self._lock.acquire()
             self._depth += 1
             return True
-        super().__enter__()
+        enter(self)
         self._depth = 1
         return True
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.release()
 
     # What threading.Condition asks of its lock.
 
