@@ -7,7 +7,6 @@ spool; DIR/lock keeps a second process out.
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable
 
@@ -16,6 +15,7 @@ from emulator.config import Settings
 from emulator.store import Store
 
 from .backend import DurableBackend
+from .loading import without_collecting
 
 __all__ = ["DurableBackend", "open_store"]
 
@@ -31,14 +31,8 @@ async def open_store(settings: Settings, *, now: Callable[[], float] = time.time
     store = Store(settings, backend, now=now)
 
     def use(loaded: Loaded) -> None:
-        # Hundreds of thousands of objects that all stay: collecting in between only costs time.
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
+        with without_collecting():
             store.restore(loaded)
-        finally:
-            if collecting:
-                gc.enable()
 
     await asyncio.to_thread(backend.open, use)
     return store

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator import changes
 from emulator.changes import Backend, Change, Settle
+from emulator.durable.loading import without_collecting
 from emulator.events import MessageAccepted, MessageBad
 from emulator.folder import SEEN, Message
 from protocols.actor import Actor, current_actor
@@ -168,11 +169,12 @@ class Archive:
 
     def load(self) -> None:
         """Take in what the store has already."""
-        for folder in list(self._server.store.folders_by_id.values()):
-            for message in folder.messages:
-                self._add(message, self._server.clock.time())
-        for entry in self._entries.values():
-            self._reveal(entry)
+        with without_collecting():
+            for folder in list(self._server.store.folders_by_id.values()):
+                for message in folder.messages[-ENTRIES_MAX:]:
+                    self._add(message, message.save_date)
+            for entry in self._entries.values():
+                self._reveal(entry)
 
     def clear(self) -> None:
         """Forget all; the cursor goes on."""
