@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import imaplib
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from protocols.ports import Target
+
+from .conftest import ClientWorld, need, run_program
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -22,20 +23,11 @@ MESSAGES = [
 ]
 
 
-def need(program: str, package: str) -> str:
-    """The path of a program, or a skip that says how to install it."""
-    path = shutil.which(program)
-    if path is None:
-        pytest.skip(f"{program} is not here: apt-get install {package}")
-    return path
-
-
-class World:
+class World(ClientWorld):
     """A server with three messages for alice, and a folder for the clients' files."""
 
     def __init__(self, server: Any, folder: Path) -> None:
-        self.server = server
-        self.folder = folder
+        super().__init__(server, folder)
         self.host, self.port = server.addresses["imap"]
 
     def messages(self, name: str = "INBOX") -> list[Any]:
@@ -48,27 +40,10 @@ class World:
         folder = self.server.store.mailboxes["alice"].folders[name]
         await self.server.converter.put(octets, [Target(folder)])
 
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.write_text(text)
-        path.chmod(0o600)
-        return path
-
     async def run(self, *command: str | Path, may_fail: bool = False, **environment: str) -> str:
         """Run a program to its end; what it said. Fails the test when it does not succeed."""
-        process = await asyncio.create_subprocess_exec(
-            *map(str, command),
-            cwd=self.folder,
-            env={"HOME": str(self.folder), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **environment},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        async with asyncio.timeout(60):
-            output, _ = await process.communicate()
-        text = output.decode("utf-8", "replace")
-        assert may_fail or process.returncode == 0, text
-        return text
+        about = {"PATH": os.environ["PATH"], **environment}
+        return await run_program(*command, folder=self.folder, environment=about, allowed=None if may_fail else (0,))
 
 
 @pytest.fixture

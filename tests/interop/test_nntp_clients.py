@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from emulator import certificates
 from emulator.server import Server
 from protocols.ports import Target
+
+from .conftest import ClientWorld, need, run_program
 
 pytestmark = pytest.mark.interop
 
@@ -31,57 +32,20 @@ ARTICLES = [
 ]
 
 
-def need(program: str, package: str) -> str:
-    """The path of a program, or a skip that says how to install it."""
-    path = shutil.which(program, path="/usr/local/bin:/usr/bin:/bin:/usr/lib/news/bin")
-    if path is None:
-        pytest.skip(f"{program} is not here: apt-get install {package}")
-    return path
-
-
-class World:
+class World(ClientWorld):
     """A server with three articles in misc.test, and where clients find it."""
 
     def __init__(self, server: Server, folder: Path) -> None:
-        self.server = server
-        self.folder = folder
-        self.ca = folder / "ca.pem"
-        self.ca.write_bytes(certificates.authority(None).pem)
+        super().__init__(server, folder)
         self.group = server.store.newsgroups["misc.test"]
 
     def port(self, mode: str) -> int:
         return self.server.addresses["nntps" if mode == "implicit" else "nntp"][1]
 
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o600)
-        return path
-
     async def run(self, *command: str | Path, cwd: Path | None = None, allowed: tuple[int, ...] = (0,)) -> str:
         """Run a program to its end; what it said. Fails the test when it does not succeed."""
-        process = await asyncio.create_subprocess_exec(
-            *map(str, command),
-            cwd=cwd or self.folder,
-            env={
-                "HOME": str(self.folder),
-                "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/lib/news/bin",
-                "LC_ALL": "C.UTF-8",
-                "NNTPSERVER": "localhost",
-                "SSL_CERT_FILE": str(self.ca),
-                "TERM": "vt100",
-                "MAIL": "",
-            },
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        async with asyncio.timeout(40):
-            output, _ = await process.communicate()
-        text = output.decode("utf-8", "replace")
-        assert process.returncode in allowed, text
-        return text
+        about = {"NNTPSERVER": "localhost", "SSL_CERT_FILE": str(self.ca), "TERM": "vt100", "MAIL": ""}
+        return await run_program(*command, folder=cwd or self.folder, environment=about, allowed=allowed)
 
 
 @pytest.fixture

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import poplib
-import shutil
 import ssl
 from pathlib import Path
 
 import pytest
 
 from emulator import certificates
-from emulator.server import Server
 from protocols.ports import Target
+
+from .conftest import ClientWorld, need, run_program
 
 pytestmark = pytest.mark.interop
 
@@ -24,22 +24,8 @@ MESSAGES = [
 ]
 
 
-def need(program: str, package: str) -> str:
-    """The path of a program, or a skip that says how to install it."""
-    path = shutil.which(program)
-    if path is None:
-        pytest.skip(f"{program} is not here: apt-get install {package}")
-    return path
-
-
-class World:
+class World(ClientWorld):
     """A server with three messages for alice, and where clients find it."""
-
-    def __init__(self, server: Server, folder: Path) -> None:
-        self.server = server
-        self.folder = folder
-        self.ca = folder / "ca.pem"
-        self.ca.write_bytes(certificates.authority(None).pem)
 
     def port(self, mode: str) -> int:
         return self.server.addresses["pop3s" if mode == "implicit" else "pop3"][1]
@@ -48,27 +34,9 @@ class World:
     def inbox(self):  # type: ignore[no-untyped-def]
         return self.server.store.mailboxes["alice"].inbox
 
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.write_text(text)
-        path.chmod(0o600)
-        return path
-
     async def run(self, *command: str | Path) -> str:
         """Run a program to its end; what it said. Fails the test when it does not succeed."""
-        process = await asyncio.create_subprocess_exec(
-            *map(str, command),
-            cwd=self.folder,
-            env={"HOME": str(self.folder), "PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        async with asyncio.timeout(30):
-            output, _ = await process.communicate()
-        text = output.decode("utf-8", "replace")
-        assert process.returncode == 0, text
-        return text
+        return await run_program(*command, folder=self.folder)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import smtplib
 import ssl
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,8 @@ import pytest
 
 from emulator import certificates
 from emulator.server import Server
+
+from .conftest import need, run_program
 
 pytestmark = pytest.mark.interop
 
@@ -50,30 +51,8 @@ class Meeting:
 
     async def run(self, *arguments: str | Path, stdin: bytes = b"", **environment: str) -> str:
         """Run a program; its output. Fails with it when the exit status is not 0."""
-        process = await asyncio.create_subprocess_exec(
-            *map(os.fspath, arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "HOME": os.fspath(self.folder), **environment},
-            cwd=self.folder,
-        )
-        async with asyncio.timeout(50):
-            output, _ = await process.communicate(stdin)
-        text = output.decode("utf-8", "replace")
-        assert process.returncode == 0, text
-        return text
-
-
-def need(program: str, package: str) -> str:
-    """The path of a program, or skip with the command that installs it (in CI: fail)."""
-    found = shutil.which(program)
-    if found is None:
-        reason = f"{program} is not here: apt-get install {package}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+        about = {**os.environ, "HOME": os.fspath(self.folder), **environment}
+        return await run_program(*arguments, folder=self.folder, environment=about, given=stdin)
 
 
 async def swaks(meeting: Meeting) -> None:
