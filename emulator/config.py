@@ -116,9 +116,9 @@ class Settings:
     domains: tuple[str, ...] = ()
     """Domains that are ours; empty: all of them."""
     proxy_protocol: bool = False
-    """Whether connections begin with a PROXY header (v1 or v2); for the ports without implicit TLS."""
+    """Whether connections begin with a PROXY header (v1 or v2), before any TLS."""
     proxy_protocol_servers: tuple[str, ...] = ()
-    """Those of which that holds: `smtp`, `lmtp`, `pop3`, `imap`, `nntp`; empty: all."""
+    """Those of which that holds, by their ports: `smtp`, `smtps`, `lmtp` and so on; empty: all."""
     handler: str = ""
     """`package.module:Class` of an aiosmtpd handler that takes SMTP's messages; empty: they are delivered."""
     smarthost: str = ""

@@ -48,6 +48,9 @@ class Handshake(asyncio.Protocol):
         self._spawn = spawn
         self._before = before
         self._gone = asyncio.Event()
+        self.proxied_peer: tuple[str, int] | None = None
+        """For whom a proxy speaks, as in `transport.Connection`, to which it is passed on."""
+        self.proxied_header = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -80,6 +83,7 @@ class Handshake(asyncio.Protocol):
         if transport is None or early.lost:
             return
         connection = self._factory()
+        connection.proxied_peer, connection.proxied_header = self.proxied_peer, self.proxied_header
         transport.set_protocol(connection)
         connection.connection_made(transport)
         if early.data:

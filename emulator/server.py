@@ -333,14 +333,14 @@ class Server:
         self, service: str, name: str, factory: Callable[[], Connection], port: int, *, tls: bool = False
     ) -> None:
         host = self.settings.host
-        made: Callable[[], asyncio.BaseProtocol] = factory
+        made: Callable[[], Any] = factory
         if tls:
             assert self.tls_context is not None
             before = partial(self._before_handshake, name.removesuffix("s"))
             seconds_max = self.settings.tls_handshake_seconds_max
             made = implicit_tls(factory, self.tls_context, seconds_max, self.scheduler.spawn, before)
-        elif self._is_proxied(name):
-            made = proxied(factory)
+        if self._is_proxied(name):
+            made = proxied(made, alone=tls)
         if name in self.addresses:  # continue after a pause, or a second start: the port that clients know
             port = self.addresses[name][1]
         loop = asyncio.get_running_loop()

@@ -253,8 +253,9 @@ def _proxied_servers(text: str) -> tuple[str, ...]:
     """`all`, or names with commas between them. Raises SettingsError."""
     names = () if text in ("", "all") else tuple(text.lower().split(","))
     for name in names:
-        if name not in ("smtp", "lmtp", "pop3", "imap", "nntp"):
-            raise SettingsError(f"--proxy-protocol {text}: write all, or some of smtp,lmtp,pop3,imap,nntp")
+        if name not in PORTS or name == "http":
+            known = ",".join(each for each in PORTS if each != "http")
+            raise SettingsError(f"--proxy-protocol {text}: write all, or some of {known}")
     return names
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from typing import Any
 
 import pytest
 
-from emulator import proxied
+from emulator import certificates, proxied
 from emulator.server import Server
 from protocols.ports import SessionOpened
 from protocols.proxy import SIGNATURE
@@ -63,4 +64,39 @@ async def test_some_servers_only(start_server: Any) -> None:
     reader, writer = await asyncio.open_connection(*server.addresses["pop3"])
     async with asyncio.timeout(10):
         assert (await reader.readline()).startswith(b"+OK")
+    writer.close()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("header", [V1, V2], ids=["v1", "v2"])
+async def test_the_header_stands_before_the_handshake(header: bytes, at_once: bool, start_server: Any) -> None:
+    server = await start_server(proxy_protocol=True, pop3s_port=0)
+    opened: list[str] = []
+    server.bus.on(SessionOpened, lambda event: opened.append(event.peer))
+    context = certificates.authority(None).client_context()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    reader, writer = await asyncio.open_connection(*server.addresses["pop3s"])
+    hello = outgoing.read()
+    if at_once:  # header and the client's hello in one packet
+        writer.write(header + hello)
+    else:
+        writer.write(header)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+        writer.write(hello)
+    greeting = b""
+    async with asyncio.timeout(20):
+        while not greeting:
+            incoming.write(await reader.read(65536))
+            try:
+                tls.do_handshake()
+                greeting = tls.read()
+            except ssl.SSLWantReadError:
+                pass
+            writer.write(outgoing.read())
+    assert greeting.startswith(b"+OK")
+    assert opened == ["192.0.2.7:4711"]
     writer.close()

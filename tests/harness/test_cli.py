@@ -45,7 +45,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["serve", "--defect", "Z"], "unknown defect"),
         (["serve", "--set", "smtp_prot=1"], "did you mean smtp_port?"),
         (["serve", "--config", "/nonexistent-file"], "No such file"),
-        (["serve", "--proxy-protocol", "http"], "some of smtp,lmtp,pop3,imap,nntp"),
+        (["serve", "--proxy-protocol", "http"], "some of smtp,pop3,imap"),
         (["serve", "--bearer-token", "alice"], "write USER:TOKEN"),
         (["serve", "--newsfeed", "push:user:secret@/x"], "write push:HOST:PORT/GROUPS"),
         (["reproduce", "q279798", "--build", "nonsense"], "sp3, sp4, patched"),
