@@ -18,7 +18,7 @@ KEYWORD_OCTETS_MAX = 255
 KEYWORDS_MAX = 100
 """Keywords in one command."""
 
-_KEYWORD = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|~}]+")
+_KEYWORD = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|~}]+")
 
 WELL_KNOWN = {
     name.lower(): name
