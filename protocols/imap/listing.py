@@ -187,7 +187,8 @@ class _Match:
 async def list_(session: ImapSession, listing: Listing) -> Reply:
     """RFC 9051 section 6.3.9."""
     if not listing.extended and listing.patterns == [b""]:
-        return b'* LIST (\\Noselect) "/" ""\r\n' + session.ok(b"LIST completed")
+        root = _root(session, listing.reference.decode("utf-8", "replace"))
+        return list_response(session, root, ["\\Noselect"]) + b"\r\n" + session.ok(b"LIST completed")
     if "HIGHESTMODSEQ" in listing.status:
         session.enable_condstore()
     patterns = [read_pattern(listing.reference, text, utf8=session.utf8) for text in listing.patterns]
@@ -200,6 +201,14 @@ async def list_(session: ImapSession, listing: Listing) -> Reply:
             out.append(_more_of(session, listing, match))
     session.send(b"".join(out))
     return session.ok(b"LIST completed")
+
+
+def _root(session: ImapSession, reference: str) -> str:
+    """The root of a reference name: the prefix of its namespace."""
+    prefixes = [session.settings.public_namespace]
+    if "ACL" not in session.settings.capabilities_hidden:
+        prefixes.append(access.OTHER_USERS)
+    return next((prefix for prefix in prefixes if prefix and reference.startswith(prefix)), "")
 
 
 def _more_of(session: ImapSession, listing: Listing, match: _Match) -> bytes:
