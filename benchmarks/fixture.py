@@ -1,4 +1,4 @@
-"""What the pytest fixture costs: set-up and reset of a test, and the wait after the 250. Milliseconds, median and p99.
+"""What the pytest fixture costs: set-up, reset, the wait after the 250, snapshots. Milliseconds, median and p99.
 
 python benchmarks/fixture.py
 """
@@ -12,8 +12,10 @@ from collections.abc import Callable
 
 from harness.testing.fixture import MailJam, settings_from
 from harness.testing.running import RunningServer
+from protocols.ports import Target
 
 ROUNDS = 300
+MESSAGES = 100_000
 MESSAGE = b"From: a@example.org\r\nTo: bob@example.com\r\nSubject: x\r\n\r\nhello\r\n.\r\n"
 
 
@@ -58,7 +60,46 @@ def main() -> None:
     show("set-up", setup)
     show("reset (one message, leaks)", reset)
     show("wait after the 250", waits)
+    large_store(running)
     running.stop()
+
+
+def large_store(running: RunningServer) -> None:
+    """Snapshots of a folder with many messages: what three changes cost."""
+    mine = MailJam(running)
+    mine.begin()
+    mine.user("alice")
+    inbox = mine.server.store.mailboxes["alice"].inbox
+    mine.put(MESSAGE, "alice")
+
+    async def fill() -> None:
+        store = mine.server.store
+        like = await store.read(inbox.messages[0])
+        for first in range(1, MESSAGES, 1000):
+            numbers = range(first, min(first + 1000, MESSAGES))
+            contents = [store.content_of(like, b"Subject: %d\r\n\r\nx\r\n" % number) for number in numbers]
+            await store.append([(content, [Target(inbox)]) for content in contents])
+
+    async def change(number: int) -> None:
+        store = mine.server.store
+        await mine.server.converter.put(b"Subject: new %d\r\n\r\nx\r\n" % number, [Target(inbox)])
+        await store.set_flags(inbox, [inbox.messages[number]], "+", frozenset({"\\Seen"}))
+        await store.expunge(inbox, [inbox.messages[MESSAGES // 2]])
+
+    mine.run(fill())
+    taken: list[float] = []
+    restored: list[float] = []
+    for number in range(50):
+        timed(lambda: mine.snapshot("here"), taken)
+        mine.run(change(number))
+        timed(lambda: mine.restore("here"), restored)
+    print(f"of {len(inbox.messages)} messages in one folder:")
+    show("  snapshot", taken)
+    show("  restore after 3 changes", restored)
+    forked: list[float] = []
+    timed(mine.fork, forked)
+    show("  fork", forked)
+    mine.finish()
 
 
 if __name__ == "__main__":
