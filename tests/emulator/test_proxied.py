@@ -90,7 +90,9 @@ async def test_the_header_stands_before_the_handshake(header: bytes, at_once: bo
     greeting = b""
     async with asyncio.timeout(20):
         while not greeting:
-            incoming.write(await reader.read(65536))
+            data = await reader.read(65536)
+            assert data
+            incoming.write(data)
             try:
                 tls.do_handshake()
                 greeting = tls.read()
