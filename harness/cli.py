@@ -91,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command. 2: a setting cannot be used; the line on standard error names the fix."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command = next((word for word in arguments if word in COMMANDS), None)
-    parsed = build_parser(command).parse_args(arguments)
     try:
+        parsed = build_parser(command).parse_args(arguments)
         code = parsed.run(parsed)
     except (SettingsError, UnknownBuild) as error:
         print(f"mailjam: {error}", file=sys.stderr)

@@ -301,13 +301,15 @@ async def _attempt(command: list[str], relays: dict[str, StallingRelay], seconds
     process = await asyncio.create_subprocess_exec(
         *words, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=None
     )
+    code: int | None = None
     try:
-        code: int | None = await asyncio.wait_for(process.wait(), seconds)
-    except TimeoutError:
-        code = None
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        with contextlib.suppress(TimeoutError):
+            code = await asyncio.wait_for(process.wait(), seconds)
+    finally:
+        if process.returncode is None:  # it went on for too long, or we are interrupted
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
     return code, time.monotonic()
 
 
