@@ -40,7 +40,8 @@ class Certificate:
 
     `executions` complete ones (with `dpor`: one per class of equivalent schedules); `pruned` cut short by the
     reduction; `cut` stopped at the step limit; `operations` and `objects` of the longest one; `seconds` of wall-clock
-    time; `bound` the least probability, per run, with which PCT hits a bug of its depth.
+    time; `bound` the least probability, per run, with which PCT hits a bug of its depth; `overran` the runs that were
+    longer than that bound supposes (then there is none).
     """
 
     strategy: str
@@ -57,6 +58,7 @@ class Certificate:
     failures: int = 0
     seconds: float = 0.0
     bound: float | None = None
+    overran: int = 0
     first_jam: Outcome | None = None
     first_failure: Outcome | None = None
     label: str = ""
@@ -114,6 +116,8 @@ class Certificate:
             )
         else:
             self.reason = f"no jam in {self.executions} executions, but the space was not exhausted"
+            if self.overran:
+                self.reason += f"; {self.overran} were longer than the probes, so no bound can be stated"
         return self
 
     def as_dict(self) -> dict[str, Any]:
@@ -178,6 +182,7 @@ def explore(
     """
     certificate = Certificate(strategy, label=label)
     dpor: SourceDpor | None = None
+    pct: Pct | None = None
     outcomes: Iterable[Outcome]
     if strategy == "dpor":
         outcomes = dpor = SourceDpor(factory, steps_max=steps_max)
@@ -196,6 +201,9 @@ def explore(
     certificate.seconds = time.perf_counter() - start
     if dpor is not None:
         certificate.pruned = dpor.statistics.pruned
+    if pct is not None and pct.overran:
+        certificate.bound = None  # its condition does not hold
+        certificate.overran = pct.overran
     certificate.exhausted = complete and certificate.cut == 0 and strategy in ("dpor", "brute")
     return certificate.close()
 

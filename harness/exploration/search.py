@@ -9,6 +9,7 @@ from harness.exploration.execution import DivergedError, Execution, Factory, Out
 from harness.exploration.schedule import Schedule, fingerprint
 
 STEPS_MAX = 10_000
+PROBES = 30
 
 Picker = Callable[[list[int], int], int]
 """Chooses one of the enabled actors; the second argument is who ran last (-1 at the start)."""
@@ -114,20 +115,20 @@ class Pct:
 
     Each run gives the `actors` random priorities and lowers the running actor's at `depth` - 1 of `steps` random
     steps; the enabled actor of the highest priority runs. A bug that needs `depth` ordering constraints is hit by one
-    run with a probability of at least `bound`, provided that no execution has more actors or steps than stated
-    (`overran` tells whether one had).
+    run with a probability of at least `bound`, provided that no execution has more actors or steps than stated:
+    those of the longest of some probes (`overran` counts the runs that had more; then the bound does not hold).
     """
 
     def __init__(self, factory: Factory, depth: int, seed: int, *, steps_max: int = STEPS_MAX) -> None:
         if depth < 1:
             raise ValueError("the depth of PCT is 1 or more")
-        probe = run(factory, stay, steps_max=steps_max)
+        probes = [run(factory, stay, steps_max=steps_max), *random_runs(factory, PROBES, seed, steps_max=steps_max)]
         self.factory = factory
         self.depth = depth
         self.seed = seed
         self.steps_max = steps_max
-        self.actors = max(1, len(probe.started))
-        self.steps = max(1, len(probe.order))
+        self.actors = max(1, *(len(probe.started) for probe in probes))
+        self.steps = max(1, *(len(probe.order) for probe in probes))
         self.overran = 0
 
     @property
