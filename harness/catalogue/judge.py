@@ -194,6 +194,8 @@ second column says, and nothing about the twin. Where T says `hang`, so does any
 only if the run at hand happened to hang; none of them tells an order that did not jam (row 2, 6), none proves a twin.
 
 """
+OTHER_TOOLS: Final = "## What other tools say\n"
+"""Begins the passage that `benchmarks/detectors.py` writes; it is kept."""
 _MARKS: Final = {True: "hang", False: "–", None: ""}
 
 
@@ -241,7 +243,9 @@ def main(argv: list[str] | None = None) -> int:
     text = f"{table(judgements)}\n\n{right} of {len(judgements)} verdicts right (Python {version}).\n"
     print(text, end="")
     if arguments.write:
-        arguments.write.write_text(HEAD + text)
+        before = arguments.write.read_text("utf-8") if arguments.write.exists() else ""
+        _, mark, others = before.partition(OTHER_TOOLS)
+        arguments.write.write_text(HEAD + text + (f"\n{mark}{others}" if mark else ""), "utf-8")
     return 0 if right == len(judgements) else 1
 
 
