@@ -1,4 +1,4 @@
-"""`mailjam convert FILE --to props|eml|json|tnef|mbox`: what IMAIL makes of a message.
+"""`mailjam convert FILE --to props|eml|msg|json|tnef|mbox`: what IMAIL makes of a message.
 
 FILE is a message (.eml), an mbox file, a Maildir folder, an Outlook .msg file or a TNEF stream (winmail.dat). Exit code
 0: converted; 2: FILE cannot be read, or is none of these.
@@ -82,7 +82,8 @@ def read_messages(path: Path) -> Iterator[PropertyMessage]:
         raise SettingsError(f"convert: {path}: {error.strerror}; name a message file that can be read") from None
     if octets.startswith(_TNEF):
         message = message_from_tnef(octets)
-        assert message is not None, "the signature has been looked at"
+        if message is None:
+            raise SettingsError(f"convert: {path} ends inside the first octets of a TNEF stream; name a whole one")
         yield message
     elif is_msg(octets):
         message = message_from_msg(octets)

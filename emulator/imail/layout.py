@@ -127,8 +127,12 @@ def _visit_alternative(part: Part, layout: Layout, *, first: bool, related: bool
 
 
 def _visit_related(part: Part, layout: Layout, *, first: bool) -> None:
-    """The root is the `start` part, else the first (RFC 2387 section 3.2); the others belong to it."""
+    """The root is the `start` part, else the first (RFC 2387 section 3.2); the others belong to it.
+
+    Where `type` says that the first is not meant, it is the first of that type.
+    """
     start = part.params.get("start", "").strip()
+    kind = part.params.get("type", "").strip().lower()
     root = part.children[0]
     if start:
         wanted = start.encode("utf-8", "replace").strip(b"<>")
@@ -137,6 +141,8 @@ def _visit_related(part: Part, layout: Layout, *, first: bool) -> None:
             if content_id is not None and content_id.strip().strip(b"<>") == wanted:
                 root = child
                 break
+    elif kind and root.content_type != kind:
+        root = next((child for child in part.children if child.content_type == kind), root)
     _visit(root, layout, first=first)
     for child in part.children:
         if child is not root:

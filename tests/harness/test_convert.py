@@ -77,6 +77,15 @@ def test_errors_name_the_fix(tmp_path: Path) -> None:
         run(str(tmp_path))
 
 
+@pytest.mark.parametrize("octets", [b"\x78\x9f\x3e\x22\x01", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)])
+def test_broken_files_are_named_in_one_line(octets: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "broken"
+    path.write_bytes(octets)
+    with pytest.raises(SettingsError) as caught:
+        list(convert.read_messages(path))
+    assert "\n" not in str(caught.value)
+
+
 def test_msg(eml: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     msg = tmp_path / "a.msg"
     assert run(str(eml), "--to", "msg", "--output", str(msg)) == 0

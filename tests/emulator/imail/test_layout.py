@@ -15,6 +15,12 @@ IMAGE = b"Content-Type: image/png; name=i.png\r\nContent-ID: <i>\r\n\r\nPNG\r\n"
 FILE = b"Content-Type: text/plain; name=f.txt\r\nContent-Disposition: attachment; filename=f.txt\r\n\r\nfile\r\n"
 
 
+def test_the_root_of_a_related_is_of_the_type_that_it_names() -> None:
+    message = inbound(multipart("related", IMAGE, HTML, parameters="; type=text/html"))
+    assert message[PR_HTML] == b"<p>html"
+    assert [row.name for row in message.attachments] == ["i.png"]
+
+
 def multipart(subtype: str, *parts: bytes, parameters: str = "") -> bytes:
     mark = f"{subtype}{len(parts)}"
     head = f"Content-Type: multipart/{subtype}; boundary={mark}{parameters}\r\n\r\n".encode()
