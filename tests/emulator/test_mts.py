@@ -153,7 +153,7 @@ async def test_what_was_acknowledged_waits_in_the_spool_for_its_gateway(start_se
     assert gateway.failures == []
 
 
-async def test_mts_out_outlasts_a_logoff_and_each_message_leaves_once(start_server: Any) -> None:
+async def test_mts_out_outlasts_a_logoff(start_server: Any) -> None:
     server = await start_server()
     stuck = Connector()
     stuck.block = asyncio.Event()
@@ -163,10 +163,10 @@ async def test_mts_out_outlasts_a_logoff_and_each_message_leaves_once(start_serv
     server.mts.log_off("notes")
     stuck.block.set()
     connector = Connector()
-    gateway = server.mts.log_on(connector)
-    await carried(gateway, 3 - len(stuck.carried))
-    seen = [p[PR_SUBJECT] for _, p in (*stuck.carried, *connector.carried)]
-    assert sorted(set(seen)) == ["0", "1", "2"]
+    server.mts.log_on(connector)
+    async with asyncio.timeout(30):
+        while {p[PR_SUBJECT] for _, p in (*stuck.carried, *connector.carried)} != {"0", "1", "2"}:
+            await asyncio.sleep(0.001)
 
 
 async def test_what_a_connector_does_not_take_goes_to_bad(start_server: Any, tmp_path: Path) -> None:
