@@ -9,15 +9,16 @@ import asyncio
 import hashlib
 import os
 import random
-import shutil
 import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emulator import certificates
+from emulator.server import Server
 from protocols.ports import Target
+
+from .conftest import ClientWorld, need, run_program
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -31,49 +32,26 @@ MESSAGES = [
 PROTOCOLS = ("smtp", "pop3", "imap", "nntp")
 
 
-class Meeting:
+class Meeting(ClientWorld):
     """A server with all its ports, three messages for alice, and a home for the client."""
 
-    def __init__(self, server: Any, home: Path) -> None:
-        self.server = server
-        self.home = home
-        self.authority = home / "ca.pem"
-        self.authority.write_bytes(certificates.authority(None).pem)
-        self.ports = {name: server.addresses[name.lower()][1] for one in PROTOCOLS for name in (one, one + "s")}
+    def __init__(self, server: Server, home: Path) -> None:
+        super().__init__(server, home)
+        self.ports = {name: server.addresses[name][1] for one in PROTOCOLS for name in (one, one + "s")}
 
     def inbox(self, name: str = "alice") -> list[Any]:
         return list(self.server.store.mailboxes[name].folders["INBOX"].messages)
 
-    def write(self, name: str, text: str) -> Path:
-        path = self.home / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o600)
-        return path
-
     async def run(self, *command: str | Path) -> str:
         """Run a program; what it said. Fails with that when the exit status is not 0."""
         environment = {
-            **os.environ,
             **{name.upper(): str(port) for name, port in self.ports.items()},
-            "HOME": str(self.home),
-            "CA": str(self.authority),
-            "SSL_CERT_FILE": str(self.authority),
-            "LC_ALL": "C.UTF-8",
+            "CA": str(self.ca),
+            "SSL_CERT_FILE": str(self.ca),
+            "NODE_EXTRA_CA_CERTS": str(self.ca),
+            "NODE_PATH": os.environ.get("NODE_PATH", ""),
         }
-        process = await asyncio.create_subprocess_exec(
-            *map(str, command),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=environment,
-            cwd=self.home,
-        )
-        async with asyncio.timeout(90):
-            output, _ = await process.communicate()
-        said = output.decode("utf-8", "replace")
-        assert process.returncode == 0, said
-        return said
+        return await run_program(*command, folder=self.folder, environment=environment)
 
     async def post(self, group: str, fields: str, body: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.ports["nntp"])
@@ -82,14 +60,6 @@ class Meeting:
         assert b"240 " in await asyncio.wait_for(reader.read(), 30)
         writer.close()
         await writer.wait_closed()
-
-
-def need(program: str, package: str) -> str:
-    """The path of a program, or a skip that says how to install it."""
-    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/bin/mh")
-    if path is None:
-        pytest.skip(f"{program} is not here: apt-get install {package}")
-    return path
 
 
 @pytest.fixture
@@ -164,34 +134,36 @@ async def test_fdm(meeting: Meeting) -> None:
         tls = "no-verify" if name.endswith("s") else ""
         config = meeting.write(
             "fdm.conf",
-            f'set lock-file "{meeting.home}/lock"\naction "keep" maildir "{meeting.home}/{name}"\n'
+            f'set lock-file "{meeting.folder}/lock"\naction "keep" maildir "{meeting.folder}/{name}"\n'
             f'account "a" {name} server "localhost" port {meeting.ports[name]} user "alice" pass "secret" {tls}\n'
             'match all action "keep"\n',
         )
         await meeting.run(program, "-f", config, "-k", "fetch")
-        assert len(list((meeting.home / name / "new").iterdir())) == 3
+        assert len(list((meeting.folder / name / "new").iterdir())) == 3
 
 
 async def test_nmh(meeting: Meeting) -> None:
-    inc, send = need("inc", "nmh"), need("send", "nmh")
+    inc, send = need("/usr/bin/mh/inc", "nmh"), need("/usr/bin/mh/send", "nmh")
     meeting.write(".mh_profile", "Path: Mail\n")
     meeting.write(".netrc", "machine localhost login alice password secret\n")
-    (meeting.home / "Mail").mkdir()
-    for name, options in (
-        ("pop3", ()),
-        ("pop3", ("-sasl", "-saslmech", "plain")),
-        ("pop3s", ("-initialtls", "-nocertverify")),
-    ):
+    (meeting.folder / "Mail").mkdir()
+    reading: list[tuple[str, list[str]]] = [
+        ("pop3", []),
+        ("pop3", ["-sasl", "-saslmech", "plain"]),
+        ("pop3s", ["-initialtls", "-nocertverify"]),
+    ]
+    for name, options in reading:
         port = str(meeting.ports[name])
         said = await meeting.run(
             inc, "-host", "localhost", "-user", "alice", "-port", port, "-notruncate", "-width", "80", *options
         )
         assert "number 3" in said
-    for name, options in (
-        ("smtp", ()),
-        ("smtp", ("-tls", "-nocertverify")),
-        ("smtps", ("-initialtls", "-nocertverify", "-sasl", "-saslmech", "plain", "-user", "alice")),
-    ):
+    sending: list[tuple[str, list[str]]] = [
+        ("smtp", []),
+        ("smtp", ["-tls", "-nocertverify"]),
+        ("smtps", ["-initialtls", "-nocertverify", "-sasl", "-saslmech", "plain", "-user", "alice"]),
+    ]
+    for name, options in sending:
         draft = meeting.write("draft", "From: a@x.example\nTo: bob@x.example\nSubject: nmh\n\nhello\n")
         await meeting.run(
             send, "-server", "localhost", "-port", str(meeting.ports[name]), "-mts", "smtp", *options, draft
@@ -204,13 +176,14 @@ async def test_interimap(meeting: Meeting) -> None:
     """QRESYNC, COMPRESS, MULTIAPPEND and LIST-STATUS as a client uses them, between two mailboxes, both ways."""
     program = need("interimap", "interimap")
     ports = meeting.ports
+    (meeting.folder / ".config/interimap").mkdir(parents=True)
     meeting.write(
         ".config/interimap/config",
         f"[local]\ntype=imap\nhost=127.0.0.1\nport={ports['imap']}\nSTARTTLS=NO\nusername=alice\npassword=secret\n"
-        f"[remote]\ntype=imaps\nhost=localhost\nport={ports['imaps']}\nSSL_CAfile={meeting.authority}\n"
+        f"[remote]\ntype=imaps\nhost=localhost\nport={ports['imaps']}\nSSL_CAfile={meeting.ca}\n"
         "username=bob\npassword=hidden\n",
     )
-    (meeting.home / ".local/share/interimap").mkdir(parents=True)
+    (meeting.folder / ".local/share/interimap").mkdir(parents=True)
     await meeting.run(program)
     assert len(meeting.inbox("bob")) == 3
     await meeting.server.converter.put(
@@ -219,6 +192,7 @@ async def test_interimap(meeting: Meeting) -> None:
     await meeting.run(program)
     assert [sorted(message.flags) for message in meeting.inbox()][-1] == ["\\Flagged"]
     assert len(meeting.inbox()) == 4
+    await meeting.run(program)  # looks at the flags that it has just set itself
     said = await meeting.run(program)
     assert "Updated" not in said, said
 
@@ -272,8 +246,8 @@ async def test_nzbget(meeting: Meeting) -> None:
     )
     for name, tls in (("nntp", "no"), ("nntps", "yes")):
         options = {
-            "MainDir": meeting.home / name,
-            "DestDir": meeting.home / name / "done",
+            "MainDir": meeting.folder / name,
+            "DestDir": meeting.folder / name / "done",
             "Server1.Active": "yes",
             "Server1.Host": "localhost",
             "Server1.Port": meeting.ports[name],
@@ -284,9 +258,9 @@ async def test_nzbget(meeting: Meeting) -> None:
             "ParCheck": "manual",
             "CertCheck": "no",
         }
-        (meeting.home / name).mkdir()
+        (meeting.folder / name).mkdir()
         pairs = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         said = await meeting.run(program, "-n", *pairs, nzb)
-        got = meeting.home / name / "done" / "t" / "file.bin"
+        got = meeting.folder / name / "done" / "t" / "file.bin"
         assert got.exists(), said
         assert hashlib.sha256(got.read_bytes()).digest() == hashlib.sha256(data).digest()

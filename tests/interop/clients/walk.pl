@@ -12,7 +12,7 @@ my @tls = (SSL_ca_file => $ENV{CA}, SSL_verify_mode => 1);
 $| = 1;
 
 for my $name ('IMAP', 'IMAPS') {
-    my $imap = Net::IMAP::Simple->new("localhost:$ENV{$name}", $name eq 'IMAPS' ? (use_ssl => 1, ssl_options => {@tls}) : ())
+    my $imap = Net::IMAP::Simple->new("localhost:$ENV{$name}", $name eq 'IMAPS' ? (use_ssl => 1, ssl_options => [@tls]) : ())
         or die $Net::IMAP::Simple::errstr;
     $imap->login('alice', 'secret') or die $imap->errstr;
     $imap->select('INBOX') >= 3 or die $imap->errstr;
@@ -48,8 +48,8 @@ for my $mode (['SMTP'], ['SMTP STARTTLS', ssl => 'starttls', @login], ['SMTPS', 
 }
 
 my $news = News::NNTPClient->new('127.0.0.1', $ENV{NNTP});
-$news->post("From: a\@x.example\n", "Newsgroups: misc.test\n", "Subject: perl\n", "\n", "hi\n.dot\n") or die $news->message;
+$news->post("From: a\@x.example\n", "Newsgroups: misc.test\n", "Subject: perl\n", "\n", "hi\n", ".dot\n") or die $news->message;
 my ($first, $last) = $news->group('misc.test');
-join('', $news->article($first)) =~ /hi\n\.dot/ or die 'article';
+join('', $news->article($first)) =~ /hi\r?\n\.dot/ or die 'article';
 scalar($news->xover($first)) or die $news->message;
 print "ok News::NNTPClient NNTP\n";

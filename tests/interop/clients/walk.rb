@@ -17,7 +17,7 @@ def port(name) = Integer(ENV[name])
   got = imap.fetch(1..-1, %w[FLAGS ENVELOPE BODYSTRUCTURE UID INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER]])
   raise got.inspect unless got[0].attr['ENVELOPE'].subject == 'number 1'
   raise 'search' unless imap.search(['SUBJECT', 'number 2']) == [2]
-  raise 'sort' unless imap.sort(['REVERSE DATE'], ['SUBJECT', 'number'], 'UTF-8') == [3, 2, 1]
+  raise 'sort' unless imap.sort(%w[REVERSE DATE], ['SUBJECT', 'number'], 'UTF-8') == [3, 2, 1]
   raise 'thread' if imap.thread('REFERENCES', ['ALL'], 'UTF-8').empty?
   raise 'quota' if imap.getquotaroot('INBOX').empty? || imap.getacl('INBOX').empty?
   imap.create('ruby')
