@@ -9,6 +9,7 @@ the sender (RFC 3464). `Out` also holds what shall be released later (RFC 4865).
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import os
 from collections.abc import Sequence
@@ -322,6 +323,11 @@ class OutboundMail:
             await self.submit(Envelope("", (address,), self._clock.time(), options), octets)
 
 
+WAITING_PER_TURN = 64
+"""For so many messages that wait for conversion, a session that brings one more leaves the workers a turn."""
+TURNS_MAX = 20
+
+
 class InternetMail:
     """`protocols.ports.Submission` for front-ends: mail for here goes to `In`, other mail to `Out`."""
 
@@ -345,6 +351,9 @@ class InternetMail:
 
     async def submit(self, reverse_path: str, recipients: Sequence[str], octets: bytes, options: Any = None) -> str:
         """Keep the message, for its release, its delivery here, its relaying, or both. Raises Unavailable."""
+        # sessions that are faster than the workers leave them turns of the loop: the queue finds its level
+        for _ in range(min(self._inbound.awaiting_conversion // WAITING_PER_TURN, TURNS_MAX)):
+            await asyncio.sleep(0)
         options = options or {}
         if not self._relays and "hold_until" not in options:
             return await self._inbound.submit(reverse_path, recipients, octets, options)

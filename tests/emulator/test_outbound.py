@@ -12,6 +12,8 @@ import pytest
 
 from emulator.config import Settings
 from emulator.events import MessageDelivered, MessageRelayed
+from emulator.outbound import TURNS_MAX, WAITING_PER_TURN, InternetMail
+from emulator.scheduling import AsyncioClock
 from emulator.server import Server
 
 
@@ -211,3 +213,30 @@ async def test_out_survives_a_restart(tmp_path, far: Server) -> None:  # type: i
     await far.control.resume("MSExchangeIMC")
     async with Server(settings):
         assert len(await arrived(far, "bob@far.example")) == 1
+
+
+async def test_a_session_leaves_turns_to_workers_that_lag_and_never_waits_for_them() -> None:
+    turns: list[int] = []
+
+    class Inbound:
+        awaiting_conversion = 0
+
+        async def submit(self, *arguments: Any) -> str:
+            return "NAME"
+
+    inbound: Any = Inbound()
+    nobody: Any = None
+    submission = InternetMail(Settings(), AsyncioClock(), nobody, inbound, nobody)
+
+    async def count_turns() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    for waiting, most in ((0, 1), (WAITING_PER_TURN * 3, 4), (10**9, TURNS_MAX + 1)):  # the last: a jam
+        inbound.awaiting_conversion = waiting
+        turns.clear()
+        counting = asyncio.ensure_future(count_turns())
+        assert await submission.submit("", ["a@x.example"], b"") == "NAME"
+        assert min(waiting // WAITING_PER_TURN, TURNS_MAX) <= len(turns) <= most
+        counting.cancel()
