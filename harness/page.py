@@ -12,6 +12,7 @@ from typing import Any
 from harness.explain import Standstill, colours, text_lines
 
 STEP_WIDTH, LANE_HEIGHT, LEFT = 46, 44, 130
+CLOSING_WIDTH = 130
 DOT_SECONDS_MAX = 10.0
 
 
@@ -141,12 +142,30 @@ def holdings(steps: Sequence[tuple[str, str]]) -> list[tuple[str, str, int, int 
     return found
 
 
+def step_in_words(point: str) -> str:
+    """What an actor does at a preemption point."""
+    *path, section, what = ("", *point.split("."))
+    if what == "request":
+        return f"its client asks ({section})"
+    where = f"on the path {path[-1]}" if path and path[-1] else ""
+    return {
+        "wanted": f"enters {section} {where}",
+        "leaving": f"leaves {section} {where}",
+        "read": f"reads what it converts ({section})",
+        "append": f"puts the message into the store ({section})",
+    }.get(what, "")
+
+
+def _counted(number: int, word: str, plural: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}{plural}"
+
+
 def timeline_svg(still: Standstill) -> str:
     """Sections as lanes, actors as colours; the moment at which the cycle closed is marked."""
     steps = still.steps
     lanes = [section["name"] for section in still.state["sections"]]
     tint = colours(still.scenario.names)
-    width = LEFT + STEP_WIDTH * (len(steps) + 2)
+    width = LEFT + STEP_WIDTH * len(steps) + CLOSING_WIDTH
     height = LANE_HEIGHT * (len(lanes) + 1) + 40
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -204,7 +223,7 @@ def html(still: Standstill) -> str:
     )
     steps = "".join(
         f'<tr><td>{number}</td><td><span class="dot" style="background:{tint[actor]}"></span>{escape(actor)}</td>'
-        f"<td><code>{escape(point)}</code></td></tr>"
+        f"<td><code>{escape(point)}</code></td><td>{escape(step_in_words(point))}</td></tr>"
         for number, (actor, point) in enumerate(still.steps, 1)
     )
     verdict = "jammed" if state["jammed"] else "not jammed"
@@ -213,8 +232,8 @@ def html(still: Standstill) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mailjam: {escape(still.scenario.label)}'
         f"</title><style>{STYLE}</style></head><body><h1>{escape(still.scenario.label)}: {verdict}</h1>"
-        f"<p>Schedule <code>{escape(still.schedule.token)}</code>, {len(still.steps)} steps, "
-        f"{still.schedule.context_switches} context switches. Defects of this build: "
+        f"<p>Schedule <code>{escape(still.schedule.token)}</code>, {_counted(len(still.steps), 'step', 's')}, "
+        f"{_counted(still.schedule.context_switches, 'context switch', 'es')}. Defects of this build: "
         f"{escape(', '.join(state['defects']) or 'none')}.</p>"
         f"<h2>Timeline</h2><div class='scroll'>{timeline_svg(still)}</div>"
         f"<h2>Who waits for whom</h2><div class='scroll'>{graph_svg(state)}</div>"

@@ -38,3 +38,10 @@ def test_peers_strings_are_escaped(still: Standstill) -> None:
     state["actors"][0]["words"] = state["actors"][0]["user"] = '<b>"&'
     assert "<b>" not in page.graph_svg(state, use_graphviz=False)
     assert '\\"' in page.dot_text(state)
+
+
+def test_steps_are_told_in_words() -> None:
+    assert step_in_words("pop3.request") == "its client asks (pop3)"
+    assert step_in_words("outbound.directory.wanted") == "enters directory on the path outbound"
+    assert step_in_words("inbound.imail.leaving") == "leaves imail on the path inbound"
+    assert step_in_words("something") == ""
