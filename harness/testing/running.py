@@ -35,7 +35,7 @@ class RunningServer(System):
         """Kill all servers and end the thread."""
         try:
             for system in (self, *self._others):
-                system.ready()
+                system.usable()  # waits for an exchange that is under way
                 self.call(system.end())
         finally:
             self.loop.end()
@@ -45,9 +45,9 @@ class RunningServer(System):
         with self._lock:  # this one first: an application that was pointed at its ports finds the test's server there
             self._free.sort(key=lambda system: system is self)
             system = self._free.pop() if self._free else None
-        if system is not None:
-            system.ready()
-        else:
+        if system is not None and not system.usable():
+            system = None  # it could not be exchanged, jammed in a way that we do not know: it is left alone
+        if system is None:
             system = System(self._settings_elsewhere(), self.loop)
             self.call(system.begin())
             with self._lock:

@@ -194,6 +194,15 @@ class System(Addresses):
             renewing.result(CALL_SECONDS_MAX)
             self._renewing = None
 
+    def usable(self) -> bool:
+        """Wait until the server was exchanged; whether that could be done."""
+        try:
+            self.ready()
+        except Exception:  # whatever it was, another system does instead
+            self._renewing = None
+            return False
+        return True
+
     async def _renew(self) -> None:
         old, bench = self._server, self._workbench
         ports = {f"{name}_port": port for name, (_, port) in old.addresses.items() if name != "http"}

@@ -34,3 +34,25 @@ def test_life_calls_and_restart() -> None:
         assert str(running.smtp) == f"127.0.0.1:{running.smtp.port}"
     finally:
         running.stop()
+
+
+def test_a_system_that_cannot_be_exchanged_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = RunningServer(settings_from({}))
+    running.start()
+    try:
+        system = running.lease()
+        assert system is running
+        monkeypatch.setattr(type(system._server), "kill", _fail)
+        running.give_back(system)
+        other = running.lease()
+        monkeypatch.undo()
+        assert other is not running
+        with smtplib.SMTP(*other.smtp) as client:
+            assert client.noop()[0] == 250
+        running.give_back(other)
+    finally:
+        running.stop()
+
+
+async def _fail(server: object) -> None:
+    raise RuntimeError("no")
