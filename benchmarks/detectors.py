@@ -457,9 +457,9 @@ def section(data: dict[str, Any]) -> str:
         "",
         *(f"- **{tool}** {data['versions'][tool]}: observes {TOOLS[tool][1]}" for tool in data["results"]),
         "",
-        "`undecided`: frontrun says of its search that runs timed out (its own 5 s a run; it waits where a task waits for",
-        "what is no lock of its own, and the machine was busy). Of row 5 it is right for threads: asyncio gives no other",
-        "task a turn between those two locks. simloop, simloom and interleave-test could not be had from PyPI.",
+        "`undecided`: frontrun says of its search that runs timed out (its own 5 s a run; it waits where a task waits",
+        "for what is no lock of its own, and the machine was busy). Of row 5 it is right for threads: asyncio gives no",
+        "other task a turn between those two locks. simloop, simloom and interleave-test could not be had from PyPI.",
         "",
     ]
     return "\n".join([*head, *table(data), ""])

@@ -238,7 +238,12 @@ async def _play(run: Run, inbound: str, outbound: str, progress: Progress) -> li
     gate_in = gates.hold("inbound.*.held", actor=INBOUND_ACTORS[inbound], count=1)
     gate_out = gates.hold("outbound.*.held", actor=outbound, count=1)
     tasks = [_spawn(send)]
-    await gate_in.wait_until_held()
+    try:
+        await gate_in.wait_until_held()
+    except BaseException:
+        if isinstance(read, Coroutine):
+            read.close()  # nobody will run it
+        raise
     actor, point = gate_in.held[0]
     progress(f"held at {point.name}: {actor}")
     tasks.append(_spawn(read))
@@ -256,7 +261,10 @@ async def _play(run: Run, inbound: str, outbound: str, progress: Progress) -> li
 
 def _spawn(awaitable: Awaitable[Any]) -> asyncio.Task[Any]:
     assert isinstance(awaitable, Coroutine)
-    return asyncio.get_running_loop().create_task(awaitable)
+    task = asyncio.get_running_loop().create_task(awaitable)
+    # a run that is interrupted looks at none of them any more, and need not hear how they ended
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return task
 
 
 async def _verdict(watcher: Watcher, tasks: Sequence[asyncio.Task[Any]]) -> Jam | None:
