@@ -32,7 +32,7 @@ def serve_mailjam(pipe: Connection) -> None:
     from emulator.server import Server  # noqa: PLC0415
 
     async def run() -> None:
-        async with Server(Settings(inbound_queue_messages_max=10**9)) as server:
+        async with Server(Settings()) as server:
             before = time.process_time()
             pipe.send(server.addresses["smtp"])
             await asyncio.to_thread(pipe.recv)

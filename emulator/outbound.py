@@ -323,9 +323,8 @@ class OutboundMail:
             await self.submit(Envelope("", (address,), self._clock.time(), options), octets)
 
 
-WAITING_PER_TURN = 64
-"""For so many messages that wait for conversion, a session that brings one more leaves the workers a turn."""
 TURNS_MAX = 20
+"""Turns of the loop that a session leaves to the workers before it brings another message, when they lag behind."""
 
 
 class InternetMail:
@@ -339,6 +338,9 @@ class InternetMail:
         self._inbound = inbound
         self._out = out
         self._relays = bool(settings.smarthost)
+        self._waiting_free = settings.inbound_queue_messages_max // 4
+        """So many messages may wait for conversion before sessions leave the workers turns."""
+        self._waiting_per_turn = max(1, settings.inbound_queue_messages_max // 200)
 
     def check_recipient(self, address: str) -> None:
         """Raises NoSuchMailbox, Unavailable."""
@@ -352,7 +354,8 @@ class InternetMail:
     async def submit(self, reverse_path: str, recipients: Sequence[str], octets: bytes, options: Any = None) -> str:
         """Keep the message, for its release, its delivery here, its relaying, or both. Raises Unavailable."""
         # sessions that are faster than the workers leave them turns of the loop: the queue finds its level
-        for _ in range(min(self._inbound.awaiting_conversion // WAITING_PER_TURN, TURNS_MAX)):
+        lag = self._inbound.awaiting_conversion - self._waiting_free
+        for _ in range(min(lag // self._waiting_per_turn, TURNS_MAX)):
             await asyncio.sleep(0)
         options = options or {}
         if not self._relays and "hold_until" not in options:
