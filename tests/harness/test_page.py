@@ -41,7 +41,7 @@ def test_peers_strings_are_escaped(still: Standstill) -> None:
 
 
 def test_steps_are_told_in_words() -> None:
-    assert step_in_words("pop3.request") == "its client asks (pop3)"
-    assert step_in_words("outbound.directory.wanted") == "enters directory on the path outbound"
-    assert step_in_words("inbound.imail.leaving") == "leaves imail on the path inbound"
-    assert step_in_words("something") == ""
+    assert page.step_in_words("pop3.request") == "its client asks (pop3)"
+    assert page.step_in_words("outbound.directory.wanted") == "enters directory on the path outbound"
+    assert page.step_in_words("inbound.imail.leaving") == "leaves imail on the path inbound"
+    assert page.step_in_words("something") == ""
