@@ -24,6 +24,8 @@ from .config import Settings
 from .scheduling import AsyncioScheduler
 
 INFLATE_STEP_OCTETS = 65536
+TURN_SECONDS_MAX = 0.01
+"""How long one connection is served without a pause, at the next occasion, while others may be waiting."""
 READ_OCTETS_MAX = 65536
 """Octets of one read. asyncio's 256 KiB lie above malloc's threshold for mmap, which made each read cost 20 us more."""
 
@@ -136,6 +138,8 @@ class Connection(asyncio.Protocol):
         self._inflate: _Inflate | None = None
         self._starting_tls = False
         self._output_closed = False
+        self._turn_began = 0.0
+        """When this connection last let others go first, in monotonic seconds."""
 
     def watch(self, tap: Tap) -> None:
         """Let one more tap see what is said."""
@@ -249,7 +253,8 @@ class Connection(asyncio.Protocol):
         self._transport.write(octets)
 
     async def drain(self) -> None:
-        """Raises ConnectionLost, and DeadlinePassed for a peer that does not read."""
+        """Raises ConnectionLost, and DeadlinePassed for a peer that does not read. Now and then others go first."""
+        await self._give_way()
         if self._lost:
             raise ConnectionLost
         while self._writing_paused:
@@ -260,6 +265,9 @@ class Connection(asyncio.Protocol):
     async def more(self, seconds_max: float | None) -> bool:
         """See protocols.ports.Connection."""
         if self._inflate is not None and self._inflate.pending:
+            await self._give_way()
+            if self._lost:
+                raise ConnectionLost
             self._take_deflated(b"")
             self._fresh = False
             return True
@@ -367,6 +375,16 @@ class Connection(asyncio.Protocol):
             self._reading_paused = True
             self._transport.pause_reading()
 
+    async def _give_way(self) -> None:
+        """Let the other connections have their turn, when this one never had to wait for its peer for some time.
+
+        Thousands of commands can be there at once: in one packet, when they are compressed.
+        """
+        now = self._clock.monotonic()
+        if now - self._turn_began > TURN_SECONDS_MAX:
+            await asyncio.sleep(0)
+            self._turn_began = self._clock.monotonic()
+
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -390,6 +408,7 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = None
             self._deadline = None
+            self._turn_began = self._clock.monotonic()
 
     def _deadline_reached(self) -> None:
         self._timer = None

@@ -34,7 +34,8 @@ GROUP = "misc.crash"
 USERS = ("alice", "bob")
 FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "$Work")
 FULL_DISK_OCTETS = 6 << 20
-WRITES_OCTETS_MAX = 3 << 20
+WRITES_OCTETS_MAX = 256 << 10
+"""By how much the largest file may grow until writes fail."""
 Failed = (Refused, OSError, EOFError, TimeoutError)
 
 
@@ -290,7 +291,8 @@ class Crash:
     async def round(self) -> None:
         """Load, kill, check, start, compare."""
         self.rounds += 1
-        limit = WRITES_OCTETS_MAX if self.fault == "writes" else 0
+        sizes = [path.stat().st_size for path in self.directory.rglob("*") if path.is_file()]
+        limit = max(sizes, default=0) + WRITES_OCTETS_MAX if self.fault == "writes" else 0
         self.process = Process(self.directory, file_octets_max=limit)
         self.process.start()
         if self.rng.random() < 0.2:  # killed while it recovers, too

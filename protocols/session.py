@@ -18,6 +18,9 @@ from .reply import Reply
 
 S = TypeVar("S", bound="Session[Any]")
 
+TURN_COMMANDS_MAX = 256
+"""After so many commands that were there at once the batch is sent, and others have their turn."""
+
 Observer = Callable[["Session[Any]", str, Any], Any]
 
 
@@ -217,7 +220,7 @@ class Session(Generic[S]):
                 await self.handle_input(item)
                 if self.before_login:
                     self._check_budget()
-                if self._out_octets > self.limits.output_batch_bytes_max:
+                if self._out_octets > self.limits.output_batch_bytes_max or not self.command_count % TURN_COMMANDS_MAX:
                     await self.flush()
                 continue
             await self.on_attention()

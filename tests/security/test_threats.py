@@ -243,6 +243,30 @@ async def test_a_decompression_bomb_is_unpacked_in_steps(start_server):
     client.writer.transport.abort()
 
 
+@pytest.mark.parametrize("compressed", [True, False])
+async def test_a_flood_of_commands_does_not_keep_others_waiting(start_server, compressed):
+    """300,000 of them are in a few hundred octets: others must have their turns, and the peer's end be seen."""
+    server = await start_server(users=["alice:secret"])
+    client = await ImapClient.connect(server.addresses["imap"])
+    await client.login("alice", "secret")
+    flood = b"b NOOP\r\n" * 300_000
+    if compressed:
+        await client.command("COMPRESS DEFLATE")
+        deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+        flood = deflate.compress(flood) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    session = next(iter(server.front_ends["imap"].connections)).session
+    client.write(flood)
+    client.writer.transport.pause_reading()
+    async with await Pop3Client.connect(server.addresses["pop3"]) as other:
+        await other.command("CAPA")
+        assert session.command_count < 100_000, "it was answered in between"
+    client.writer.transport.abort()
+    async with asyncio.timeout(30):
+        while server.front_ends["imap"].connections:
+            await asyncio.sleep(0.01)
+    assert session.command_count < 300_000, "nothing more is done for who has gone"
+
+
 async def test_nesting_ends(start_server):
     server = await start_server(users=["alice:secret"])
     boundaries = [f"b{n}" for n in range(2000)]
@@ -329,7 +353,15 @@ async def test_tls_is_1_2_at_least(start_server):
     assert weak == []
 
 
-@pytest.mark.parametrize("ending", [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\r\n.\r", b"\n.\r"])
+SMUGGLED_ENDS = [
+    *(b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\n.\r", b"\r.\n"),
+    *(b"\r\r\n.\r\r\n", b"\r\n.\r\r\n", b"\n\n.\n\n", b"\r\n\0.\r\n", b"\0\r\n.\0\r\n"),
+    *(b"\r\n.\0\r\n", b"\x85.\x85", b"\xe2\x80\xa8.\xe2\x80\xa8", b"\v.\v", b"\r\n. \r\n", b"\r\n.\t\r\n"),
+]
+"""Line ends that some servers take for one, around the dot (SEC Consult, 2023, and what followed)."""
+
+
+@pytest.mark.parametrize("ending", SMUGGLED_ENDS)
 async def test_smtp_smuggling(start_server, ending):
     server = await start_server()
     client = await SmtpClient.connect(server.addresses["smtp"])
