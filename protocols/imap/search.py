@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import compress, islice
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from protocols.ports import NoSuchMessage, PortError
@@ -19,7 +19,7 @@ from .names import quote
 from .progress import Progress
 from .records import SEARCH_KEY, search_records
 from .scanner import Scanner
-from .search_keys import Key, KeyReader, Loaded, charset_codec
+from .search_keys import ALL, Key, KeyReader, Loaded, charset_codec
 from .sequence import format_ordered, format_set
 from .states import COMMANDS, SELECTED
 from .view import View
@@ -163,32 +163,38 @@ def to_save(found: Found, options: Options) -> list[int]:
 async def run(session: ImapSession, view: View, program: Key) -> Found:
     """Messages that match, in ascending order. Expunged ones are left out (RFC 2180 section 4.1)."""
     keys = program.all_of or (program,)
-    cheap = [key for key in keys if key.level == 0]
+    cheap = [key for key in keys if key.level == 0 and key is not ALL]
     recorded = [key for key in keys if key.level == 1]
     progress = Progress(session, view.count)
-    candidates = iter(_candidates(view, program))
+    numbers, messages = _candidates(view, program)
     found: Found = []
-    done = 0
-    while chunk := list(islice(candidates, CHUNK_MESSAGES)):
-        if done:
-            await progress.rest(done)
-        done += len(chunk)
-        chunk = [(n, m) for n, m in chunk if not m.expunged]
-        for key in cheap:
-            chunk = list(compress(chunk, key.matches(chunk, [])))
-        found += await _by_record(session, chunk, recorded, progress) if recorded and chunk else chunk
+    for start in range(0, len(messages), CHUNK_MESSAGES):
+        if start:
+            await progress.rest(start)
+        some_numbers = numbers[start : start + CHUNK_MESSAGES]
+        some = messages[start : start + CHUNK_MESSAGES]
+        for key in cheap[:-1]:
+            matches = list(key.matches(some_numbers, some, []))
+            some_numbers, some = list(compress(some_numbers, matches)), list(compress(some, matches))
+        if cheap:
+            last = cheap[-1].matches(some_numbers, some, [])
+            pairs = [(n, m) for n, m, match in zip(some_numbers, some, last, strict=True) if match and not m.expunged]
+        else:
+            pairs = [(n, m) for n, m in zip(some_numbers, some, strict=True) if not m.expunged]
+        found += await _by_record(session, pairs, recorded, progress) if recorded and pairs else pairs
     tests = [key.test for key in keys if key.level == 2]
     if tests:
         found = await _by_content(session, found, tests)
     return found
 
 
-def _candidates(view: View, program: Key) -> Iterable[tuple[int, Any]]:
-    if program.uids is not None:
-        return view.select(program.uids, by_uid=True) if program.uids else ()
-    if program.numbers is not None:
-        return view.select(program.numbers, by_uid=False) if program.numbers else ()
-    return enumerate(view.messages, 1)
+def _candidates(view: View, program: Key) -> tuple[Sequence[int], list[Any]]:
+    """Numbers and messages outside of which nothing matches."""
+    ranges = program.numbers if program.uids is None else program.uids
+    if ranges is None:
+        return range(1, view.count + 1), view.messages
+    pairs = list(view.select(ranges, by_uid=program.uids is not None)) if ranges else []
+    return [n for n, _ in pairs], [m for _, m in pairs]
 
 
 async def _by_record(session: ImapSession, pairs: Found, keys: list[Key], progress: Progress) -> Found:
@@ -207,7 +213,7 @@ async def _by_record(session: ImapSession, pairs: Found, keys: list[Key], progre
         pairs = [pair for pair, record in zip(pairs, records, strict=True) if record is not None]
         records = [record for record in records if record is not None]
     for key in keys:
-        matches = list(key.matches(pairs, records))
+        matches = list(key.matches([n for n, _ in pairs], [m for _, m in pairs], records))
         pairs = list(compress(pairs, matches))
         records = list(compress(records, matches))
     return pairs

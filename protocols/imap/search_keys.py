@@ -5,7 +5,7 @@ Level 0 needs the index (flags, dates, sizes), level 1 the record of header fiel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, eq, ge, lt, not_, or_
@@ -38,8 +38,8 @@ class Loaded:
 
 Predicate = Callable[[int, Any, Any], bool]
 """(number, message, `Loaded`) → whether it matches. At level 0 the last is None."""
-Sieve = Callable[[list[tuple[int, Any]], list[Any]], Iterable[bool]]
-"""((number, message) pairs, their `SearchRecord`s from level 1 on) → for each whether it matches: `test` for many, with
+Sieve = Callable[[Sequence[int], list[Any], list[Any]], Iterable[bool]]
+"""(Numbers, messages, their `SearchRecord`s from level 1 on) → for each whether it matches: `test` for many, with
 no call for each of them, so that a large mailbox is searched at the speed of a list."""
 
 
@@ -61,14 +61,16 @@ class Key:
     sieve: Sieve | None = None
     """Levels 0 and 1, where there is a fast way."""
 
-    def matches(self, pairs: list[tuple[int, Any]], records: list[Any]) -> Iterable[bool]:
-        """For each pair whether it matches; not for level 2."""
+    def matches(self, numbers: Sequence[int], messages: list[Any], records: list[Any]) -> Iterable[bool]:
+        """For each message whether it matches; not for level 2."""
         if self.sieve is not None:
-            return self.sieve(pairs, records)
+            return self.sieve(numbers, messages, records)
         if self.level == 0:
-            return [self.test(n, m, None) for n, m in pairs]
+            return [self.test(n, m, None) for n, m in zip(numbers, messages, strict=True)]
         loaded = Loaded(None)
-        return [self._with_record(n, m, loaded, record) for (n, m), record in zip(pairs, records, strict=True)]
+        return [
+            self._with_record(n, m, loaded, record) for n, m, record in zip(numbers, messages, records, strict=True)
+        ]
 
     def _with_record(self, number: int, message: Any, loaded: Loaded, record: Any) -> bool:
         loaded.record = record
@@ -187,7 +189,7 @@ class KeyReader:
             lambda n, m, d: not test(n, m, d),
             uses_modseq=key.uses_modseq,
             fixed=key.fixed,
-            sieve=lambda pairs, records: map(not_, key.matches(pairs, records)),
+            sieve=lambda numbers, messages, records: map(not_, key.matches(numbers, messages, records)),
         )
 
     def _or(self, word: str) -> Key:
@@ -204,7 +206,9 @@ class KeyReader:
             lambda n, m, d: test(n, m, d) or otherwise(n, m, d),
             uses_modseq=first.uses_modseq or second.uses_modseq,
             fixed=first.fixed and second.fixed,
-            sieve=lambda pairs, records: map(or_, one.matches(pairs, records), other.matches(pairs, records)),
+            sieve=lambda numbers, messages, records: map(
+                or_, one.matches(numbers, messages, records), other.matches(numbers, messages, records)
+            ),
         )
 
     def _field(self, word: str) -> Key:
@@ -255,7 +259,7 @@ class KeyReader:
             0,
             lambda n, m, d: disjoint(m.flags),
             fixed=False,
-            sieve=lambda pairs, records: [disjoint(m.flags) for _, m in pairs],
+            sieve=lambda numbers, messages, records: [disjoint(m.flags) for m in messages],
         )
 
     def _size(self, word: str) -> Key:
@@ -265,12 +269,12 @@ class KeyReader:
             return Key(
                 0,
                 lambda n, m, d: m.content.size > size,
-                sieve=lambda pairs, records: [m.content.size > size for _, m in pairs],
+                sieve=lambda numbers, messages, records: [m.content.size > size for m in messages],
             )
         return Key(
             0,
             lambda n, m, d: m.content.size < size,
-            sieve=lambda pairs, records: [m.content.size < size for _, m in pairs],
+            sieve=lambda numbers, messages, records: [m.content.size < size for m in messages],
         )
 
     def _day(self) -> int:
@@ -288,7 +292,9 @@ class KeyReader:
         return Key(
             0,
             _compare(word, of, day),
-            sieve=lambda pairs, records: [compare(local_day(m.internal_date, m.zone_minutes), day) for _, m in pairs],
+            sieve=lambda numbers, messages, records: [
+                compare(local_day(m.internal_date, m.zone_minutes), day) for m in messages
+            ],
         )
 
     def _saved(self, word: str) -> Key:
@@ -306,7 +312,7 @@ class KeyReader:
         return Key(
             1,
             _compare(word[4:], of, day),
-            sieve=lambda pairs, records: [
+            sieve=lambda numbers, messages, records: [
                 record.sent_day is not None and compare(record.sent_day, day) for record in records
             ],
         )
@@ -361,7 +367,7 @@ def _field_key(index: int, needle: str) -> Key:
     return Key(
         1,
         lambda n, m, d: needle in d.record[index],
-        sieve=lambda pairs, records: [needle in record[index] for record in records],
+        sieve=lambda numbers, messages, records: [needle in record[index] for record in records],
     )
 
 
@@ -370,7 +376,7 @@ def _has(flag: str) -> Callable[[View], Key]:
         0,
         lambda n, m, d: flag in m.flags,
         fixed=False,
-        sieve=lambda pairs, records: [flag in m.flags for _, m in pairs],
+        sieve=lambda numbers, messages, records: [flag in m.flags for m in messages],
     )
     return lambda view: key
 
@@ -380,7 +386,7 @@ def _lacks(flag: str) -> Callable[[View], Key]:
         0,
         lambda n, m, d: flag not in m.flags,
         fixed=False,
-        sieve=lambda pairs, records: [flag not in m.flags for _, m in pairs],
+        sieve=lambda numbers, messages, records: [flag not in m.flags for m in messages],
     )
     return lambda view: key
 
@@ -401,7 +407,7 @@ def _all(view: View) -> Key:
     return ALL
 
 
-ALL = Key(0, lambda n, m, d: True, sieve=lambda pairs, records: [True] * len(pairs))
+ALL = Key(0, lambda n, m, d: True, sieve=lambda numbers, messages, records: [True] * len(messages))
 
 _SIMPLE: dict[str, Callable[[View], Key]] = {
     "ALL": _all,
@@ -450,7 +456,7 @@ def conjunction(keys: list[Key]) -> Key:
         any(key.uses_modseq for key in flat),
         all(key.fixed for key in flat),
         flat,
-        lambda pairs, records: reduce(_both, [key.matches(pairs, records) for key in flat]),
+        lambda numbers, messages, records: reduce(_both, [key.matches(numbers, messages, records) for key in flat]),
     )
 
 

@@ -80,4 +80,4 @@ def test_a_sieve_decides_as_its_test_does(program: str, drawn: list[Any]) -> Non
     key = KeyReader(Scanner((program.encode(),)), view, now=3.0 * DAY).program()
     pairs = list(enumerate(messages, 1))
     one_by_one = [key.test(n, m, Loaded(record)) for (n, m), record in zip(pairs, records, strict=True)]
-    assert [bool(match) for match in key.matches(pairs, records)] == one_by_one
+    assert [bool(match) for match in key.matches(range(1, len(messages) + 1), messages, records)] == one_by_one
