@@ -93,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{len(jammed)} of {len(results)} seeds jammed{median}")
     if jammed:
         return 1
-    return 3 if any(name.startswith("traffic ended") for result in results for name in result.problems) else 0
+    broken = any(name.startswith("traffic ended") for result in results for name in result.problems)
+    return 3 if broken or not all(result.counts for result in results) else 0
 
 
 def _line(result: SoakResult) -> str:
