@@ -71,7 +71,12 @@ class Judgement:
 async def _run(entry: Entry, fixed: bool, seed: int) -> None:
     """The program once, on asyncio."""
     if entry.plain is not None:
-        await entry.plain(fixed)
+        try:
+            await entry.plain(fixed)
+        finally:  # a program that hung has not closed its connections
+            for transport in list(getattr(asyncio.get_running_loop(), "_transports", {}).values()):
+                transport.abort()
+            await asyncio.sleep(0)
         return
     assert entry.build is not None
     loop = asyncio.get_running_loop()

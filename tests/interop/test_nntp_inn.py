@@ -54,6 +54,7 @@ pathnews: /usr/lib/news
 domain: inn.test
 fromhost: inn.test
 artcutoff: 0
+nnrpdloadlimit: 1000
 port: {port}
 bindaddress: 127.0.0.1
 enableoverview: true

@@ -28,10 +28,12 @@ async def plain(fixed: bool) -> None:
         async with lock:
             pass
 
-    await asyncio.gather(ask(), other())
-    for stream in (writer, *peers):
-        stream.close()
-    server.close()
+    try:
+        await asyncio.gather(ask(), other())
+    finally:
+        for stream in (writer, *peers):
+            stream.close()
+        server.close()
 
 
 ENTRY = Entry(

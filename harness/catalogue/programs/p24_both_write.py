@@ -34,9 +34,11 @@ async def plain(fixed: bool) -> None:
 
     done = asyncio.Event()
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    await talk(*await asyncio.open_connection(*server.sockets[0].getsockname()[:2]))
-    await done.wait()
-    server.close()
+    try:
+        await talk(*await asyncio.open_connection(*server.sockets[0].getsockname()[:2]))
+        await done.wait()
+    finally:
+        server.close()
 
 
 ENTRY = Entry(

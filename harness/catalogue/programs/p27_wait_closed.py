@@ -24,8 +24,10 @@ async def plain(fixed: bool) -> None:
     server.close()
     if fixed:
         client.close()
-    await server.wait_closed()
-    client.close()
+    try:
+        await server.wait_closed()
+    finally:
+        client.close()
 
 
 ENTRY = Entry(
