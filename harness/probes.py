@@ -158,7 +158,10 @@ class Session:
     def close(self) -> None:
         """Drop the connection."""
         if self.writer is not None:
-            self.writer.close()
+            if self.writer.get_extra_info("ssl_object") is not None:
+                self.writer.transport.abort()  # close() would wait for the peer's farewell, and it may have stopped
+            else:
+                self.writer.close()
             self.writer = None
         if self._unfinished is not None:  # nobody closes what is below a handshake that did not end well
             self._unfinished.abort()

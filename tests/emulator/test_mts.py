@@ -177,13 +177,12 @@ async def test_what_a_connector_does_not_take_goes_to_bad(start_server: Any, tmp
     assert await server.mts.carry("a@x.test", "far@notes.test", MESSAGE)
     await failed(gateway)
     async with asyncio.timeout(30):
-        while not await server.spool.names(BAD):
+        while not await server.spool.names(BAD) or await server.spool.names(MTS_OUT):
             await asyncio.sleep(0.001)
     ((name, _),) = await server.spool.names(BAD)
     envelope, octets = await server.spool.read(BAD, name)
     assert envelope.reason == "gateway notes: the other system is down"
     assert octets == MESSAGE
-    assert await server.spool.names(MTS_OUT) == []
 
 
 class Deadly(Connector):
