@@ -38,6 +38,11 @@ def inbox(server: Server) -> list[Any]:
     return list(server.store.mailbox("alice").inbox.messages)
 
 
+async def fail(*arguments: Any, **more: Any) -> Any:
+    """In the place of a method that writes."""
+    raise Unavailable("the disk is full")
+
+
 async def test_a_short_way_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Server(settings_of(tmp_path, spool_after_seconds=60)) as server:
         monkeypatch.delattr(DiskSpool, "_write")  # nothing can be spooled
@@ -86,9 +91,6 @@ async def test_a_store_that_fails_leaves_the_message_to_the_spool(
     async with Server(settings_of(tmp_path, spool_after_seconds=60)) as server:
         append = server.store.append
 
-        async def fail(*arguments: Any, **more: Any) -> Any:
-            raise Unavailable("the disk is full")
-
         monkeypatch.setattr(server.store, "append", fail)
         await send(server)
         assert len(await server.spool.names(IN)) == 1
@@ -101,10 +103,6 @@ async def test_where_nothing_can_be_kept_the_sender_is_told_and_nothing_is_there
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Server(settings_of(tmp_path, spool_after_seconds=60)) as server:
-
-        async def fail(*arguments: Any, **more: Any) -> Any:
-            raise Unavailable("the disk is full")
-
         with monkeypatch.context() as patch:
             patch.setattr(server.store, "append", fail)
             patch.setattr(server.spool, "keep", fail)
