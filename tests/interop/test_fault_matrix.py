@@ -7,6 +7,7 @@ other, and how it ends for the client, has to be the same, octet for octet (time
 from __future__ import annotations
 
 import contextlib
+import importlib
 import gc
 import imaplib
 import poplib
@@ -104,7 +105,7 @@ def imap(mailjam: MailJam, tls: bool, patience: float) -> str:
 
 
 def nntp(mailjam: MailJam, tls: bool, patience: float) -> str:
-    module = pytest.importorskip("nntp", reason="pip install pynntp")
+    module = importlib.import_module("nntp")
     mode = module.nntp.SSLMode.STARTTLS if tls else module.nntp.SSLMode.IMPLICIT
     client = module.NNTPClient(*mailjam.nntp, timeout=patience, use_ssl=tls, ssl_mode=mode, reader=False)
     try:
@@ -154,6 +155,8 @@ def outcome(mailjam: MailJam, protocol: str, verb: str) -> tuple[str, list[tuple
 
 @pytest.mark.parametrize(("verb", "protocol"), MATRIX)
 def test_a_client_meets_the_fault_and_its_replay(mailjam: MailJam, verb: str, protocol: str) -> None:
+    if protocol == "nntp":  # before a fault is armed, which would be left unused
+        pytest.importorskip("nntp", reason="pip install pynntp")
     command = TLS[protocol] if verb == "stall-tls" else STRUCK[protocol]
     if (verb, protocol) == ("corrupt", "smtp"):
         command = "RCPT"  # the reply to DATA has the queue's name for the message, another one in each run
