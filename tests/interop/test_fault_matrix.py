@@ -7,9 +7,9 @@ other, and how it ends for the client, has to be the same, octet for octet (time
 from __future__ import annotations
 
 import contextlib
-import importlib
 import gc
 import imaplib
+import importlib
 import poplib
 import re
 import smtplib
