@@ -1,53 +1,32 @@
 """The queues of the Internet Mail Service and their workers (KB Q156063 section 3.2.11).
 
 *Inbound awaiting conversion* (files in `In`), *inbound awaiting delivery* (MTS-IN), *outbound awaiting conversion*
-(MTS-OUT) and *outbound awaiting delivery* (`Out`). This file has the inbound side (`protocols.ports.Submission`) and
-the directory-notification thread; `outbound.py` has the other.
+(MTS-OUT) and *outbound awaiting delivery* (`Out`). This file has the inbound queue (`protocols.ports.Submission`),
+whose messages `deliveries.py` takes in, and the directory-notification thread; `outbound.py` has the other side.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from protocols.actor import Actor, current_actor
-from protocols.ports import Clock, NoSuchMailbox, OverQuota, PortError, Rejected, Target, Unavailable
+from protocols.actor import Actor
+from protocols.ports import Clock, Unavailable
 
-from . import dsn
-from .events import Bus, DirectoryChanged, MessageAccepted, MessageBad, MessageDelivered, SiteAddressingRebuilt
+from .deliveries import Deliveries, Delivery
+from .events import Bus, DirectoryChanged, MessageAccepted, SiteAddressingRebuilt
 from .held import HeldMail
-from .poison import corrupt_encapsulation, signed
 from .scheduling import Scheduler, Waiter
-from .spool import BAD, IN, Envelope, Spool
-from .thread_pool import NoThread, ThreadPool
+from .spool import IN, Envelope, Spool
 
 if TYPE_CHECKING:
     from .config import Settings
-    from .content import Content
     from .converter import Converter
     from .directory import Directory
     from .store import Store
 
 T = TypeVar("T")
-
-RETRY_SECONDS_MIN = 0.25
-RETRY_SECONDS_MAX = 30.0
-"""A delivery that the store could not take is tried again after these, the pause doubling each time."""
-
-
-COMMITS_MAX = 256
-"""Messages that workers have converted and whose commits they do not wait for."""
-
-
-class SeriousError(Unavailable):
-    """The error of one message that stops the whole service (event 4182, KB Q193782); it stays in `In`."""
-
-
-class TooOften(Exception):
-    """Conversion of a message has ended the process, or was ended with it, as often as is allowed."""
 
 
 class Items(Protocol[T]):
@@ -114,21 +93,6 @@ class WorkQueue(Generic[T]):
             self._idle.popleft().wake()
 
 
-Carry = Callable[[str, str, bytes], Awaitable[bool]]
-"""(reverse-path, address, octets) → whether a gateway takes it."""
-
-
-@dataclass(slots=True)
-class _Delivery:
-    """One attempt to get a message into its mailboxes."""
-
-    name: str
-    envelope: Envelope | None = None
-    """None until it was read."""
-    octets: bytes = b""
-    outcomes: list[dsn.Outcome] = field(default_factory=list)
-
-
 class InboundMail:
     """SMTP's way in: spool, queue, workers, mailboxes. Fulfils `protocols.ports.Submission`."""
 
@@ -150,36 +114,31 @@ class InboundMail:
         self._spool = spool
         self._store = store
         self._directory = directory
-        self._converter = converter
         self.queue: WorkQueue[str] = WorkQueue(scheduler)
         self._held = HeldMail(scheduler, clock, spool, settings.spool_after_seconds)
-        self._commits = 0
-        """Messages that were converted and are on their way to the disk."""
-        self._commit_waiters: list[Waiter] = []
-        self._sizes: dict[str, int] = {}
-        """Octets of each message, waiting or in conversion."""
+        self.deliveries = Deliveries(
+            settings, scheduler, clock, bus, spool, store, directory, converter, self._held, self
+        )
+        self._waiting: dict[str, Delivery] = {}
+        """Messages in the queue or in conversion, by name."""
         self._octets = 0
-        self._attempts: Counter[str] = Counter()
-        """How often conversion of a message has begun."""
-        self._suspects: set[str] = set()
-        """Messages whose attempts are noted in the spool: they failed before, or an earlier process left them."""
-        self._delays: dict[str, float] = {}
+        """Octets of all messages that await conversion, or are being written to `In`."""
         self._unsettled = 0
         self._settled_waiters: list[Waiter] = []
-        self.report: Callable[[Envelope, bytes, Sequence[dsn.Outcome]], Awaitable[None]] | None = None
-        """Sends delivery status notifications; set where there is an outbound side."""
-        self.carry: Carry | None = None
-        """Takes a message for an address that belongs to a gateway (`mts.MessageTransferStub.carry`)."""
-        self._carried: dict[str, set[str]] = {}
-        """Addresses of a message in `In` whose gateways have it, while something else keeps the message there."""
         self.workers: list[Any] = []
-        self.threads: ThreadPool | None = None
-        """Threads of the information store, one of which each delivery needs; None: as many as are asked for."""
         self.failed: Callable[[str], None] = lambda text: None
         """Called with the error that the service is to be stopped for."""
         self.accepted_count = 0
-        self.delivered_count = 0
-        self.bad_count = 0
+
+    @property
+    def delivered_count(self) -> int:
+        """Messages that went into mailboxes or to gateways."""
+        return self.deliveries.delivered_count
+
+    @property
+    def bad_count(self) -> int:
+        """Messages that went to BAD."""
+        return self.deliveries.bad_count
 
     # --- protocols.ports.Submission -----------------------------------------------------------------------------------
 
@@ -197,25 +156,26 @@ class InboundMail:
 
         Raises Unavailable at the queue's limit or when the disk fails.
         """
-        self._check_room(len(octets))
-        self._unsettled += 1
+        size = len(octets)
+        self._check_room(size)
+        self._admit(size)
         envelope = Envelope(reverse_path, tuple(recipients), self._clock.time(), dict(options or {}))
         if self._held.takes(self._unsettled):
             name = self._held.take(envelope, octets)
-            self._accept(name, envelope, len(octets))
+            self._accept(name, envelope, size)
             await self._held.safe(name)
         else:
             try:
                 name = await self._spool.write(IN, envelope, octets)
             except BaseException:
-                self._settle()
+                self._settle(size)
                 raise
-            self._accept(name, envelope, len(octets))
+            self._accept(name, envelope, size)
         self.accepted_count += 1
         return name
 
     def _accept(self, name: str, envelope: Envelope, size: int) -> None:
-        self._enqueue(name, size)
+        self._enqueue(Delivery(name, size))
         if self._bus.wanted(MessageAccepted):
             self._bus.publish(MessageAccepted(name, envelope.reverse_path, envelope.recipients, size))
 
@@ -233,13 +193,17 @@ class InboundMail:
 
     # --- the queue ----------------------------------------------------------------------------------------------------
 
-    def _enqueue(self, name: str, size: int) -> None:
-        self._sizes[name] = size
+    def _admit(self, size: int) -> None:
+        self._unsettled += 1
         self._octets += size
-        self.queue.put(name)
 
-    def _settle(self) -> None:
+    def _enqueue(self, delivery: Delivery) -> None:
+        self._waiting[delivery.name] = delivery
+        self.queue.put(delivery.name)
+
+    def _settle(self, size: int) -> None:
         self._unsettled -= 1
+        self._octets -= size
         if self._unsettled == 0:
             waiters, self._settled_waiters = self._settled_waiters, []
             for waiter in waiters:
@@ -252,12 +216,10 @@ class InboundMail:
             if name in self._store.spool_done:
                 await self._spool.remove(IN, name)
                 continue
-            if name in self._sizes:  # it stayed in the queue while the service was stopped
+            if name in self._waiting:  # it stayed in the queue while the service was stopped
                 continue
-            self._suspects.add(name)
-            self._attempts[name] = self._spool.attempts(name)
-            self._unsettled += 1
-            self._enqueue(name, size)
+            self._admit(size)
+            self._enqueue(Delivery(name, size, self._spool.attempts(name), suspect=True))
             count += 1
         return count
 
@@ -277,10 +239,26 @@ class InboundMail:
         """The process has ended: nothing is queued any more; `recover` finds in `In` what there is to do."""
         self.queue = WorkQueue(self._scheduler)
         self._held.clear()
-        self._attempts.clear()
-        self._suspects.clear()
-        self._sizes.clear()
+        self._waiting.clear()
         self._octets = self._unsettled = 0
+
+    # --- deliveries.Queue ---------------------------------------------------------------------------------------------
+
+    def again(self, delivery: Delivery) -> None:
+        """It is to come out of the queue again."""
+        if self._waiting.get(delivery.name) is delivery:  # else the process has ended meanwhile
+            self.queue.put(delivery.name)
+
+    def ended(self, delivery: Delivery) -> None:
+        """It is out of our hands."""
+        if self._waiting.pop(delivery.name, None) is not None:
+            self._settle(delivery.size)
+
+    def stop_service(self, delivery: Delivery, text: str) -> None:
+        """The error that the service is to be stopped for; the message waits for its next start."""
+        self.queue.close()
+        self.queue.put(delivery.name)
+        self.failed(text)
 
     # --- the workers --------------------------------------------------------------------------------------------------
 
@@ -299,241 +277,9 @@ class InboundMail:
             except QueueClosed:
                 break
             actor.doing = name
-            await self._deliver(_Delivery(name))
+            await self.deliveries.deliver(self._waiting[name])
             actor.doing = ""
-        while self._commits:
-            waiter = self._scheduler.waiter()
-            self._commit_waiters.append(waiter)
-            await waiter
-
-    async def _deliver(self, delivery: _Delivery) -> None:
-        name = delivery.name
-
-        async def read() -> tuple[Envelope, bytes]:
-            await self._begin(name)
-            envelope, octets = self._held.read(name) or await self._spool.read(IN, name)
-            delivery.envelope, delivery.octets = envelope, octets
-            current_actor.get().doing = f"{name} from <{envelope.reverse_path}>"
-            return envelope, octets
-
-        async def resolve(envelope: Envelope) -> list[Target]:
-            octets = delivery.octets
-            if name in self._suspects:
-                await self._spool.note_attempts(name, 0)
-            here = await self._without_carried(name, envelope, octets)
-            if not here and envelope.recipients:
-                return []  # all of it leaves by gateways
-            envelope = replace(envelope, recipients=tuple(here))
-            return await self._targets(envelope, delivery.outcomes, len(octets) + len(return_path(envelope)))
-
-        try:
-            async with self._store_thread():
-                content, targets = await self._converter.take_in(read, resolve, return_path)
-                if self._overlaps:
-                    self._commits += 1
-                    actor = Actor("inbound-commit", doing=name)
-                    self._scheduler.spawn(actor, self._append_and_tell(delivery, content, targets))
-                else:
-                    await self._append(delivery, content, targets)
-        except Exception as error:  # whatever a poison message does, the queue goes on (KB Q232279)
-            await self._not_delivered(delivery, error)
-
-    async def _begin(self, name: str) -> None:
-        """Count an attempt, so that no message ends one process after the other for ever. Raises TooOften."""
-        if self._attempts[name] >= self._settings.conversion_attempts_max:
-            raise TooOften(f"its conversion did not come to an end {self._attempts[name]} times")
-        self._attempts[name] += 1
-        if name in self._suspects:
-            await self._spool.note_attempts(name, self._attempts[name])
-
-    @property
-    def _overlaps(self) -> bool:
-        """Whether a worker goes on while the disk has its last message, so that many share a sync.
-
-        Not where threads of the information store are few, for then such a thread is held until the commit.
-        """
-        few_threads = self.threads is not None and self.threads.threads_max is not None
-        return self._spool.durable and self._commits < COMMITS_MAX and not few_threads
-
-    async def _append_and_tell(self, delivery: _Delivery, content: Content, targets: Sequence[Target]) -> None:
-        try:
-            await self._append(delivery, content, targets)
-        except Exception as error:
-            await self._not_delivered(delivery, error)
-        finally:
-            self._commits -= 1
-            if not self._commits:
-                waiters, self._commit_waiters = self._commit_waiters, []
-                for waiter in waiters:
-                    waiter.wake()
-
-    async def _append(self, delivery: _Delivery, content: Content, targets: Sequence[Target]) -> None:
-        name = delivery.name
-        await self._held.claim(name)
-        messages = await self._converter.append(content, targets, name, spool_file=not self._held.holds(name))
-        was_held = self._held.let_go(name)
-        await self._report(delivery, delivery.outcomes)
-        if not was_held:
-            await self._remove(name)
-        self.delivered_count += 1
-        self._done(name)
-        if self._bus.wanted(MessageDelivered):
-            folders = tuple(f"{m.folder.owner.name}/{m.folder.name}" for m in messages if m.folder.owner)
-            self._bus.publish(MessageDelivered(name, folders, tuple(messages)))
-
-    async def _not_delivered(self, delivery: _Delivery, error: Exception) -> None:
-        """The message is in `In` now, or its sender is told that it was not taken."""
-        name = delivery.name
-        if isinstance(error, FileNotFoundError) or not await self._held.secure(name):
-            self._done(name)
-        elif isinstance(error, SeriousError):
-            self._attempts.pop(name, None)
-            self.queue.close()
-            self.queue.put(name)
-            self.failed(f"a serious error in spool file {name}, which will be retried: {error}")
-        elif isinstance(error, TooOften):
-            await self._give_up(name, str(error))
-        elif isinstance(error, Unavailable | OSError):
-            self._try_again_later(name)
-        elif isinstance(error, PortError):
-            await self._report(delivery, _all_failed(delivery, error))
-            await self._give_up(name, str(error))
-        else:
-            await self._try_again_or_give_up(name, f"conversion failed: {type(error).__name__}: {error}")
-
-    async def _without_carried(self, name: str, envelope: Envelope, octets: bytes) -> list[str]:
-        """The recipients that no gateway takes; the others' gateways have the message now, once."""
-        if self.carry is None:
-            return list(envelope.recipients)
-        carried = self._carried.setdefault(name, set())
-        here: list[str] = []
-        for address in envelope.recipients:
-            if address in carried:
-                continue
-            if await self.carry(envelope.reverse_path, address, octets):
-                carried.add(address)
-            else:
-                here.append(address)
-        if not carried:
-            del self._carried[name]
-        return here
-
-    @contextlib.asynccontextmanager
-    async def _store_thread(self) -> AsyncIterator[None]:
-        """A thread of the information store. Raises SeriousError when it has none for too long (KB Q169686)."""
-        if self.threads is None or self.threads.threads_max is None:
-            yield
-            return
-        try:
-            await self.threads.take(self._settings.store_thread_seconds_max)
-        except NoThread as error:
-            raise SeriousError(f"error 0x80040115 talking to the information store (3039): {error}") from error
-        try:
-            yield
-        finally:
-            self.threads.give_back()
-
-    async def _remove(self, name: str) -> None:
-        """The message is delivered. Should removing its file fail, the store remembers the delivery."""
-        with contextlib.suppress(OSError):
-            await self._spool.remove(IN, name)
-        for gone in self._spool.gone():
-            await self._store.forget_spool_name(gone)
-
-    async def _report(self, delivery: _Delivery, outcomes: Sequence[dsn.Outcome]) -> None:
-        """Tell the sender what it wants to know of its recipients (RFC 3461)."""
-        if self.report is not None and delivery.envelope is not None and outcomes:
-            await self.report(delivery.envelope, delivery.octets, outcomes)
-
-    async def _targets(self, envelope: Envelope, outcomes: list[dsn.Outcome], octets: int) -> list[Target]:
-        """The mailboxes of the recipients, each once. Raises Rejected when there is none.
-
-        A mailbox without room for so many `octets` is left out, so that it does not keep the message from the others.
-        What becomes of each recipient is noted in `outcomes`; of success only where somebody asked.
-        """
-        names: list[str] = []
-        for address in self._counted(envelope.recipients):
-            names.extend(self._directory.members(address) or (address,))
-        asked = envelope.options.get("recipients", {})
-        targets: dict[int, Target] = {}
-        problem = "no recipient has a mailbox here"
-        for address in names:
-            if corrupt_encapsulation(address):
-                problem = f"corrupt encapsulated address {address}"
-                if self._converter.build.is_fatal("corrupt encapsulated address"):
-                    raise SeriousError(problem)
-                continue
-            try:
-                mailbox = await self._directory.recipient(address)
-            except NoSuchMailbox as error:
-                problem = str(error)
-                outcomes.append(dsn.Outcome(address, dsn.FAILED, "5.1.1", problem))
-                continue
-            quota = self._settings.mailbox_bytes_max
-            if quota and mailbox.size + mailbox.size_pending + octets > quota:
-                problem = f"mailbox {mailbox.name} is over its quota"
-                outcomes.append(dsn.Outcome(address, dsn.FAILED, "5.2.2", problem))
-                continue
-            if address in asked:
-                outcomes.append(dsn.Outcome(address, dsn.DELIVERED, "2.0.0"))
-            targets[mailbox.inbox.folder_id] = Target(mailbox.inbox)
-        if not targets:
-            raise Rejected(problem)
-        return list(targets.values())
-
-    def _counted(self, recipients: Sequence[str]) -> Sequence[str]:
-        """The recipients as they are counted: with their terminator, in a signed counter (KB Q272672)."""
-        count = signed(len(recipients) + 1, self._converter.build.counter_bits("recipients")) - 1
-        if count < 0:
-            raise Unavailable("the recipients were not counted right")
-        return recipients[:count]
-
-    def _try_again_later(self, name: str) -> None:
-        """The disk is full or failing, which is not the message's fault: it waits in `In` until that is over."""
-        self._attempts.pop(name, None)
-        self._delays[name] = seconds = min(2 * self._delays.get(name, RETRY_SECONDS_MIN / 2), RETRY_SECONDS_MAX)
-        self._clock.call_later(seconds, lambda: self.queue.put(name))
-
-    async def _try_again_or_give_up(self, name: str, reason: str) -> None:
-        if self._attempts[name] < self._settings.conversion_attempts_max:
-            self._suspects.add(name)
-            self.queue.put(name)
-        else:
-            await self._give_up(name, reason)
-
-    async def _give_up(self, name: str, reason: str) -> None:
-        """To BAD, with the reason (event 4116)."""
-        try:
-            await self._spool.move(IN, name, BAD, reason)
-        except (OSError, Unavailable):  # it stays in `In` and is tried again after the next start
-            reason += " (and could not be moved to BAD: it stays in In)"
-        self.bad_count += 1
-        self._done(name)
-        self._bus.publish(MessageBad(name, reason))
-
-    def _done(self, name: str) -> None:
-        self._octets -= self._sizes.pop(name, 0)
-        self._attempts.pop(name, None)
-        self._suspects.discard(name)
-        self._delays.pop(name, None)
-        self._carried.pop(name, None)
-        self._held.let_go(name)
-        self._settle()
-
-
-def _all_failed(delivery: _Delivery, error: PortError) -> list[dsn.Outcome]:
-    """The outcomes of a message that nobody got: where a recipient's own reason is not known, the common one."""
-    failed = {outcome.address: outcome for outcome in delivery.outcomes if outcome.action == dsn.FAILED}
-    status = "5.2.2" if isinstance(error, OverQuota) else "5.0.0"
-    if delivery.envelope is not None:
-        for address in delivery.envelope.recipients:
-            failed.setdefault(address, dsn.Outcome(address, dsn.FAILED, status, str(error)))
-    return list(failed.values())
-
-
-def return_path(envelope: Envelope) -> bytes:
-    """The field that final delivery prepends (RFC 5321 section 4.4)."""
-    return b"Return-Path: <" + envelope.reverse_path.encode("utf-8", "replace") + b">\r\n"
+        await self.deliveries.committed()
 
 
 class NotificationThread:

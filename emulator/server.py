@@ -132,7 +132,7 @@ class Server:
         self.directory.logons = Logons(self.bus, settings.logons_max, frees=self.build.frees("logon"))
         self.converter.faulted = self._store_faulted
         self.inbound.failed = self._mail_failed
-        self.inbound.threads = self.pools["store"]
+        self.inbound.deliveries.threads = self.pools["store"]
         self.mts = MessageTransferStub(
             settings, self.scheduler, self.directory, self.converter, self.pools["gateway"], self.spool
         )
@@ -147,8 +147,8 @@ class Server:
             self.converter,
             self.inbound,
         )
-        self.inbound.report = self.outbound.report
-        self.inbound.carry = self.mts.carry
+        self.inbound.deliveries.report = self.outbound.report
+        self.inbound.deliveries.carry = self.mts.carry
         self.submission = InternetMail(settings, self.clock, self.directory, self.inbound, self.outbound)
         self.services = Services(
             self.store,

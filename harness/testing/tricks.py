@@ -49,7 +49,6 @@ class Tricks:
         server = self._workbench.server
         server.settings = replace(server.settings, mailbox_bytes_max=octets)
         server.store.settings = server.settings
-        server.inbound._settings = server.settings
 
     async def renumber(self, folder: Folder, *, seed: int | None = None) -> list[int]:
         """Put the messages into another order (reversed, or drawn from `seed`) under new UIDs and a new UIDVALIDITY.

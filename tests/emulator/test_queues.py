@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from emulator.queues import QueueClosed, WorkQueue, return_path
+from emulator.queues import QueueClosed, WorkQueue
 from emulator.scheduling import AsyncioScheduler
-from emulator.spool import Envelope
 
 
 @pytest.fixture
@@ -53,8 +52,3 @@ async def test_a_cancelled_worker_does_not_swallow_the_wake_up_of_another(queue:
     queue.put(1)  # wakes the first ...
     first.cancel()  # ... which is cancelled before it runs
     assert await asyncio.wait_for(second, 5) == 1
-
-
-def test_return_path() -> None:
-    assert return_path(Envelope("a@b", ("c@d",))) == b"Return-Path: <a@b>\r\n"
-    assert return_path(Envelope("", ("c@d",))) == b"Return-Path: <>\r\n"
