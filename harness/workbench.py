@@ -22,6 +22,7 @@ from .faults.engine import Faults, Run
 from .faults.striking import strike
 from .gates import Gate, Gates
 from .testing.archive import Archive, ObservedBackend
+from .testing.fork import Forks
 from .testing.jamming import Jamming
 from .testing.snapshots import Snapshots
 from .testing.tenants import Tenants
@@ -57,9 +58,11 @@ class Workbench:
         self._gates: Gates | None = None
         self._gates_are_ours = True
         self._gate_numbers = count(1)
+        self.forks = Forks(self)
+        """Copies of the store that still look at this one."""
         self._sessions: dict[int, Any] = {}
         """Open sessions by the number of their transcript."""
-        self.snapshots = Snapshots(server, self.backend, self.archive)
+        self.snapshots = Snapshots(server, self.backend, self.archive, self.forks)
         if before is None:
             self.archive.load()
         else:
@@ -91,7 +94,7 @@ class Workbench:
             observers = self.backend
             self.backend = self._observe()
             self.backend.before, self.backend.after = observers.before, observers.after
-            self.snapshots = Snapshots(self.server, self.backend, self.archive)
+            self.snapshots = Snapshots(self.server, self.backend, self.archive, self.forks)
             self.archive.clear()
             self.archive.load()
             self.server.services.monitor = self

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -140,6 +140,8 @@ class Archive:
         self._hidden: set[int] = set()
         """Numbers of entries whose acknowledgement was not written yet."""
         self._visible = 0
+        self._unread = range(0)
+        """Numbers for messages that the store had before; they are entries once somebody asks for them."""
         self.bad: list[MessageBad] = []
         """The last messages that went to BAD."""
         self.listeners: list[Callable[[str, Entry], None]] = []
@@ -168,16 +170,32 @@ class Archive:
     # --- following the store ------------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Take in what the store has already."""
+        """Take in what the store has already, when somebody asks for it: until then its folders are not looked at."""
+        first = self._last + 1
+        self._last += sum(folder.uid_next - 1 for folder in self._server.store.folders_by_id.values())
+        self._unread = range(first, self._last + 1)
+
+    def _read(self, new: Set[tuple[int, int]] = frozenset()) -> None:
+        """Take in what was there at `load` and still is, in order of arrival; but those that are being added."""
+        numbers, self._unread = self._unread, range(0)
+        if not numbers:
+            return
+        later, self._entries = self._entries, {}
+        last, self._last = self._last, numbers[0] - 1
         with without_collecting():
-            for folder in list(self._server.store.folders_by_id.values()):
-                for message in folder.messages[-ENTRIES_MAX:]:
-                    self._add(message, message.save_date)
+            folders = tuple(self._server.store.folders_by_id.values())
+            known = self._by_copy.keys() | new
+            there = [m for f in folders for m in f.messages[-ENTRIES_MAX:] if (f.folder_id, m.uid) not in known]
+            for message in sorted(there, key=lambda message: message.save_date):
+                self._add(message, message.save_date)
             for entry in self._entries.values():
                 self._reveal(entry)
+        self._last = last
+        self._entries.update(later)
 
     def clear(self) -> None:
         """Forget all; the cursor goes on."""
+        self._unread = range(0)
         self._entries.clear()
         self._hidden.clear()
         self._visible = 0
@@ -222,6 +240,10 @@ class Archive:
         """Called by `ObservedBackend` after each commit was applied."""
         new: list[Entry] = []
         owner = actor if actor in self._answering else None
+        if self._unread:
+            appended = [record for record in records if isinstance(record, changes.Appended)]
+            if any(record.internal_date != record.save_date for record in appended):  # perhaps copies of old ones
+                self._read({(record.folder_id, record.uid) for record in appended})
         for record in records:
             if isinstance(record, changes.Appended):
                 folder = self._server.store.folders_by_id.get(record.folder_id)
@@ -325,6 +347,8 @@ class Archive:
     def put_back(self, message: Message) -> None:
         """A copy that was gone is there again."""
         entry = self._recall(message)
+        if entry is None and self._unread:
+            return
         if entry is None:
             entry = self._add(message, message.save_date)
         else:
@@ -338,6 +362,7 @@ class Archive:
 
     def forget_copy(self, message: Message) -> None:
         """The UID of a copy is about to change; its entry stays."""
+        self._read()
         self._by_copy.pop((message.folder.folder_id, message.uid), None)
 
     def know_copy(self, message: Message) -> None:
@@ -400,21 +425,26 @@ class Archive:
 
     def get(self, name: str) -> Entry | None:
         """An entry by its name; `latest` is the newest."""
+        self._read()
         if name == "latest":
             return next(self.newest_first(), None)
         entry = self._entries.get(name)
         return entry if entry is not None and entry.visible else None
 
     def __len__(self) -> int:
+        self._read()
         return self._visible
 
     def since(self, number: int = 0) -> list[Entry]:
         """Visible entries after that one, oldest first: at the cost of those, however many there are before."""
+        if self._unread and number < self._unread[-1]:
+            self._read()
         later = takewhile(lambda entry: entry.number > number, reversed(self._entries.values()))
         return [entry for entry in later if entry.visible][::-1]
 
     def newest_first(self) -> Iterator[Entry]:
         """All visible entries."""
+        self._read()
         return (entry for entry in reversed(self._entries.values()) if entry.visible)
 
     async def view(self, entry: Entry) -> MessageView:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from emulator.server import Server
     from emulator.store import Store
 
+    from .fork import Forks
+
 SNAPSHOTS_MAX = 100
 INSERTIONS_MAX = 16
 """So many messages are put back one by one; more of them are merged into the folder at once."""
@@ -116,8 +118,9 @@ class Restoring:
 class Snapshots:
     """All snapshots of one server, which must keep its store in memory."""
 
-    def __init__(self, server: Server, backend: ObservedBackend, archive: Archive) -> None:
+    def __init__(self, server: Server, backend: ObservedBackend, archive: Archive, forks: Forks) -> None:
         self._server = server
+        self._forks = forks
         self._backend = backend
         self._archive = archive
         self._all: dict[str, Snapshot] = {}
@@ -222,6 +225,7 @@ class Snapshots:
 
     def look_at_numbers(self, folder: Folder) -> None:
         """Keep the UIDs and the order of a folder's messages: they are about to change."""
+        self._forks.part()
         snapshot = self._newest
         if snapshot is None:
             return
@@ -241,6 +245,7 @@ class Snapshots:
 
     def look_at_date(self, message: Message) -> None:
         """Keep the INTERNALDATE of a message: it is about to change."""
+        self._forks.part()
         snapshot = self._newest
         if snapshot is not None:
             date = message.internal_date
@@ -281,6 +286,7 @@ class Snapshots:
         given since will be given again. Call on the server's event loop.
         """
         snapshot = self.get(name)
+        self._forks.part()
         store = self._server.store
         restoring = Restoring(store, self._archive)
         for later in reversed(list(self._all.values())):

@@ -206,6 +206,7 @@ class System(Addresses):
     async def _renew(self) -> None:
         old, bench = self._server, self._workbench
         ports = {f"{name}_port": port for name, (_, port) in old.addresses.items() if name != "http"}
+        bench.forks.part()
         await old.kill()
         if any(snapshot.name == BASELINE for snapshot in bench.snapshots):
             bench.snapshots.restore(BASELINE)
