@@ -9,6 +9,7 @@ import socket
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 from harness.testing.fixture import MailJam, settings_from
 from harness.testing.running import RunningServer
@@ -53,15 +54,26 @@ def main() -> None:
                 stream.readline()
             client.sendall(MESSAGE)
             assert stream.readline().startswith(b"250")
-            timed(lambda mine=mine: mine.wait(to="bob"), waits)
+            timed(partial(mine.wait, to="bob"), waits)
             client.sendall(b"QUIT\r\n")
             stream.readline()
-        timed(lambda mine=mine: mine.finish(), reset)
+        timed(mine.finish, reset)
+    untouched: list[float] = []
+    for _ in range(ROUNDS):
+        timed(lambda: untouched_test(running), untouched)
+    show("a test that does not use it", untouched)
     show("set-up", setup)
     show("reset (one message, leaks)", reset)
     show("wait after the 250", waits)
     large_store(running)
     running.stop()
+
+
+def untouched_test(running: RunningServer) -> None:
+    """Set-up and reset of a test that neither connects nor looks."""
+    mine = MailJam(running)
+    mine.begin()
+    mine.finish()
 
 
 def large_store(running: RunningServer) -> None:

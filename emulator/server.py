@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,8 +67,13 @@ class Server:
         clock: Clock | None = None,
         scheduler: AsyncioScheduler | None = None,
         store: Store | None = None,
+        sockets: Mapping[str, socket.socket] | None = None,
     ) -> None:
-        """`store`: go on with this one, which no other server uses any more. Raises UnknownBuild, SettingsError."""
+        """Raises UnknownBuild, SettingsError.
+
+        `store`: go on with this one, which no other server uses any more. `sockets`: listen on these, by protocol, as
+        `kill_but_listen` left them.
+        """
         build = settings.find_build()
         front_end = replace(settings.front_end, build=build.number)
         if build.counter_bits("recipients") < 64:  # SMTP took any number of them before KB Q272672
@@ -95,6 +101,7 @@ class Server:
         self.transcripts: TranscriptFiles | None = None
         self._handler = load_handler(settings.handler) if settings.handler else None
         self._given_store = store
+        self._given_sockets = dict(sockets or {})
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -308,6 +315,9 @@ class Server:
         if store is not None:
             with contextlib.suppress(Unavailable):  # what waited for an occasion is found out again at the next start
                 await store.close()
+        for given in self._given_sockets.values():  # nobody came to listen on them
+            given.close()
+        self._given_sockets.clear()
         spool: Spool | None = getattr(self, "spool", None)
         if spool is not None:
             spool.close()
@@ -344,8 +354,12 @@ class Server:
         if name in self.addresses:  # continue after a pause, or a second start: the port that clients know
             port = self.addresses[name][1]
         loop = asyncio.get_running_loop()
+        given = self._given_sockets.pop(name, None)
         try:
-            listener = await loop.create_server(made, host, port, backlog=LISTEN_BACKLOG)
+            if given is not None:
+                listener = await loop.create_server(made, sock=given, backlog=LISTEN_BACKLOG)
+            else:
+                listener = await loop.create_server(made, host, port, backlog=LISTEN_BACKLOG)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 text = f"port {port} is in use: choose another with --{name}-port, or 0 for any free one"
@@ -383,6 +397,26 @@ class Server:
         except OSError as error:
             raise SettingsError(f"cannot listen on {path} (--lmtp-socket): {error.strerror or error}") from error
         self._listeners[service].append(listener)
+
+    async def kill_but_listen(self) -> dict[str, socket.socket]:
+        """`kill`, but keep the listening sockets, by protocol: who connects waits there until another server listens.
+
+        The caller has to give them to that server, or to close them.
+        """
+        names = {address: name for name, address in self.addresses.items()}
+        kept: dict[str, socket.socket] = {}
+        listeners = [listener for of_service in self._listeners.values() for listener in of_service]
+        for each in (each for listener in listeners for each in listener.sockets):
+            name = names.get(each.getsockname()[:2]) if each.family != socket.AF_UNIX else None
+            if name is not None:
+                kept[name] = each.dup()
+        try:
+            await self.kill()
+        except BaseException:
+            for each in kept.values():
+                each.close()
+            raise
+        return kept
 
     async def _close_listeners(self, service: str) -> None:
         listeners, self._listeners[service] = self._listeners[service], []

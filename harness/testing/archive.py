@@ -41,10 +41,13 @@ class ObservedBackend:
         self.inner = inner
         self.before: list[Callable[[Sequence[Change]], None]] = []
         self.after: list[CommitObserver] = []
+        self.commits = 0
+        """How many there were."""
 
     async def commit(self, records: Sequence[Change], settle: Settle) -> None:
         """See `emulator.changes.Backend`."""
         actor = current_actor.get()
+        self.commits += 1
         for look in self.before:
             look(records)
 

@@ -53,7 +53,8 @@ class RunningServer(System):
             with self._lock:
                 self._others.append(system)
         try:
-            self.call(system.mark())
+            if not system.is_untouched:
+                self.call(system.mark())
         except BaseException:
             with self._lock:
                 self._free.append(system)
@@ -79,6 +80,7 @@ class RunningServer(System):
                 self._others.remove(system)
             self.call(system.end())
             return
-        system.renew()
+        if not system.is_untouched:
+            system.renew()
         with self._lock:
             self._free.append(system)

@@ -135,18 +135,23 @@ class System(Addresses):
         self._server: Server
         self._workbench: Workbench
         self.is_fork = False
+        self._touched = False
+        self._marked: tuple[Any, ...] | None = None
+        """What was counted when the test began; None: there is no mark."""
         self._renewing: Future[None] | None = None
 
     @property
     def server(self) -> Server:
         """The server of this test: another one for each."""
         self.ready()
+        self._touched = True
         return self._server
 
     @property
     def workbench(self) -> Workbench:
         """What watches and disturbs the server."""
         self.ready()
+        self._touched = True
         return self._workbench
 
     def call(self, coroutine: Coroutine[Any, Any, T], seconds_max: float = CALL_SECONDS_MAX) -> T:
@@ -159,10 +164,12 @@ class System(Addresses):
 
     def address(self, protocol: str) -> Address:
         """Raises LookupError for one that is not served."""
+        self.ready()
+        addresses = self._server.addresses
         try:
-            return Address(*self.server.addresses[protocol])
+            return Address(*addresses[protocol])
         except KeyError:
-            served = ", ".join(self.server.addresses)
+            served = ", ".join(addresses)
             raise LookupError(f"{protocol} is not served: there are {served}; override mailjam_settings") from None
 
     # --- from one test to the next ------------------------------------------------------------------------------------
@@ -182,9 +189,27 @@ class System(Addresses):
     async def mark(self) -> None:
         """Before a test: what is in the store now is what the test begins with. Raises NotPermitted."""
         self._workbench.snapshots.take(BASELINE)
+        self._touched, self._marked = False, self._counted()
+
+    def _counted(self) -> tuple[Any, ...]:
+        """What is no longer the same when anything has happened: commits, sessions, accounts, tasks."""
+        server, bench = self._server, self._workbench
+        sessions = bench.transcripts.last_number
+        return bench.backend.commits, sessions, server.directory.serial, server.scheduler.tasks
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing happened since `mark`: nobody connected, nobody laid hands on the server."""
+        return self._renewing is None and not self._touched and self._marked == self._counted()
+
+    def cursors(self) -> tuple[int, int, frozenset[Any]]:
+        """What there is when a test begins: the last message, the last session, the tasks."""
+        bench = self._workbench
+        return bench.archive.last_number, bench.transcripts.last_number, self._server.scheduler.tasks
 
     def renew(self) -> None:
         """After a test: exchange the server. Does not wait: `ready` does."""
+        self._marked = None
         self._renewing = self.loop.submit(self._renew())
 
     def ready(self) -> None:
@@ -207,7 +232,7 @@ class System(Addresses):
         old, bench = self._server, self._workbench
         ports = {f"{name}_port": port for name, (_, port) in old.addresses.items() if name != "http"}
         bench.forks.part()
-        await old.kill()
+        sockets = await old.kill_but_listen()
         if any(snapshot.name == BASELINE for snapshot in bench.snapshots):
             bench.snapshots.restore(BASELINE)
             bench.snapshots.drop(BASELINE)
@@ -221,13 +246,15 @@ class System(Addresses):
         clock = AdvancingClock()
         store._now = clock.time
         try:
-            self._server = Server(replace(self.settings, **ports), clock=clock, store=store)  # type: ignore[arg-type]
+            same = replace(self.settings, **ports)  # type: ignore[arg-type]
+            self._server = Server(same, clock=clock, store=store, sockets=sockets)
             await self._server.start()
         except SettingsError:  # somebody else was given one of the ports meanwhile
             self._server = Server(self.settings, clock=clock, store=store)
             await self._server.start()
         self._server.directory.take_over(old.directory)
         self._workbench = Workbench.of(self._server, bench)
+        await self.mark()
 
     async def end(self) -> None:
         """Kill the server. On the loop."""

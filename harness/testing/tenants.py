@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -56,8 +57,8 @@ class Tenant:
             self._watch(await fork(forked_from, settings=self.settings, clock=AdvancingClock()))
         self._alive = main.scheduler.spawn(Actor("tenant", doing=self.name), self._live())
 
-    async def _use(self, settings: Settings) -> None:
-        server = Server(settings, clock=AdvancingClock())
+    async def _use(self, settings: Settings, sockets: Mapping[str, socket.socket] | None = None) -> None:
+        server = Server(settings, clock=AdvancingClock(), sockets=sockets)
         await server.start()
         self._watch(server)
 
@@ -77,10 +78,10 @@ class Tenant:
         """Exchange the system for a fresh one on the same ports, jammed as it may be. Raises SettingsError."""
         self.workbench.ended = True
         ports = {name: port for name, (_, port) in self.addresses.items() if name != "http"}
-        await self.workbench.server.kill()
+        sockets = await self.workbench.server.kill_but_listen()
         same: dict[str, Any] = {f"{name}_port": port for name, port in ports.items()}
         try:
-            await self._use(replace(self.settings, **same))
+            await self._use(replace(self.settings, **same), sockets)
         except SettingsError:  # somebody else was given one of the ports meanwhile
             await self._use(self.settings)
 

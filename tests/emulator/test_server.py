@@ -195,3 +195,31 @@ async def test_submission_is_refused_while_the_spool_fails(start_server: Any, mo
     await send(server)
     await server.inbound.settled()
     assert len(server.store.mailbox("alice").inbox.messages) == 1
+
+
+async def test_another_server_listens_on_the_same_sockets() -> None:
+    first = Server(Settings(accounts=(Account("alice", "secret"),)))
+    await first.start()
+    sockets = await first.kill_but_listen()
+    assert sockets.keys() == first.addresses.keys()
+    connecting = asyncio.open_connection(*first.addresses["smtp"])  # nobody listens: it waits in the queue
+    reader, writer = await connecting
+    second = Server(Settings(), store=first.store, sockets=sockets)
+    await second.start()
+    try:
+        assert second.addresses == first.addresses
+        assert (await reader.readline()).startswith(b"220 ")
+        writer.close()
+        await send(second)
+    finally:
+        await second.kill()
+
+
+async def test_sockets_that_nobody_listens_on_are_closed() -> None:
+    first = Server(Settings())
+    await first.start()
+    sockets = await first.kill_but_listen()
+    second = Server(Settings(smtp_port=None), sockets=sockets)
+    await second.start()
+    await second.kill()
+    assert all(each.fileno() == -1 for each in sockets.values())

@@ -26,9 +26,11 @@ def test_life_calls_and_restart() -> None:
         before = running.smtp
         system = running.lease()
         assert system is running
+        before_it = system.server
         running.give_back(system)
         running.ready()
         assert running.smtp == before
+        assert running.server is not before_it
         with smtplib.SMTP(*running.smtp) as client:
             assert client.noop()[0] == 250
         assert str(running.smtp) == f"127.0.0.1:{running.smtp.port}"
@@ -42,6 +44,7 @@ def test_a_system_that_cannot_be_exchanged_is_left_alone(monkeypatch: pytest.Mon
     try:
         system = running.lease()
         assert system is running
+        assert system.server is system._server  # it is touched
         monkeypatch.setattr(type(system._server), "kill", _fail)
         running.give_back(system)
         other = running.lease()

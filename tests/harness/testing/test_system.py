@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import smtplib
 
 import pytest
 
-from harness.testing.fixture import settings_from
+from harness.testing.fixture import MailJam, settings_from
+from harness.testing.running import RunningServer
 from harness.testing.system import Address, Loop, System
 
 
@@ -56,3 +58,44 @@ def test_another_server_on_the_same_ports() -> None:
     finally:
         loop.call(system.end())
         loop.end()
+
+
+def test_nothing_is_exchanged_where_nothing_happened() -> None:
+    running = RunningServer(settings_from({"users": ["alice:secret"]}))
+    running.start()
+    try:
+        for _ in range(2):
+            mine = MailJam(running)
+            mine.begin()
+            first = running._server
+            assert mine.smtp == running.smtp
+            assert mine.finish() == []
+            assert running._server is first
+        for touch in (_connect, _make_user, _advance, _put):
+            mine = MailJam(running)
+            mine.begin()
+            first = running._server
+            touch(mine)
+            assert mine.finish() == []
+            running.ready()
+            assert running._server is not first, touch.__name__
+            assert running.server.clock is not first.clock
+    finally:
+        running.stop()
+
+
+def _connect(mine: MailJam) -> None:
+    with smtplib.SMTP(*mine.smtp) as client:
+        client.noop()
+
+
+def _make_user(mine: MailJam) -> None:
+    mine.user("bob")
+
+
+def _advance(mine: MailJam) -> None:
+    mine.clock.advance(minutes=1)
+
+
+def _put(mine: MailJam) -> None:
+    mine.put("Subject: x\n\nx\n", "alice")
