@@ -90,7 +90,8 @@ async def fetch(session: ImapSession, fetching: Fetching) -> Reply:
         session.enable_condstore()
     if modifiers.vanished:
         session.send(_vanished(view, fetching.ranges, modifiers.changed_since or 0))
-    messages = cut_partial(messages, modifiers.partial)  # first this, as RFC 9394 section 3.4 shows
+    if modifiers.partial is not None:  # first this, as RFC 9394 section 3.4 shows
+        messages = list(cut_partial(messages, modifiers.partial))
     if modifiers.changed_since is not None:
         messages = [pair for pair in messages if pair[1].modseq > modifiers.changed_since]
         if not plan.has_modseq:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from protocols.mime.structure import Part
 
@@ -22,6 +22,7 @@ from .view import View
 
 ITEMS_MAX = 200
 
+T = TypeVar("T")
 Derive = Callable[[bytes, Part], bytes]
 FromIndex = Callable[[View, Any], bytes]
 
@@ -308,10 +309,8 @@ def read_text(text: bytes, with_uid: bool) -> tuple[Plan, Modifiers]:
     return plan, modifiers
 
 
-def cut_partial(found: list[Any], partial: tuple[int, int] | None) -> list[Any]:
+def cut_partial(found: Sequence[T], partial: tuple[int, int]) -> Sequence[T]:
     """The part of a result that PARTIAL names."""
-    if partial is None:
-        return found
     low, high = partial
     if low > 0:
         return found[low - 1 : high]

@@ -146,8 +146,7 @@ async def _search_one(
     if options.save:
         view.saved = to_save(found, options)
     if options.update:
-        uids = [message.uid for _, message in found]
-        begin(session, view, Context(session.tag, program, uids, by_uid=True, place=place, plan=options.plan))
+        begin(session, view, Context(session.tag, program, found.uids(), by_uid=True, place=place, plan=options.plan))
     if found and (options.wanted or options.update or options.partial is not None):
         items = result_items(found, options, by_uid=True, with_modseq=program.uses_modseq)
         line = b"* ESEARCH (TAG %b%b) UID" % (quote(session.tag), place)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import compress
+from operator import and_
 from typing import TYPE_CHECKING, Any
 
 from protocols.ports import NoSuchMessage, PortError
@@ -14,13 +16,14 @@ from protocols.reply import Reply
 from .context import Context, begin, check_tag
 from .errors import Bad
 from .fetch_items import Plan, cut_partial, read_items, read_partial
+from .folder_index import index_of
 from .messages import require_uid, selected
 from .names import quote
 from .progress import Progress
 from .records import SEARCH_KEY, search_records
 from .scanner import Scanner
 from .search_keys import ALL, Key, KeyReader, Loaded, charset_codec
-from .sequence import format_ordered, format_set
+from .sequence import format_ordered, format_set, list_numbers
 from .states import COMMANDS, SELECTED
 from .view import View
 
@@ -34,7 +37,41 @@ SCAN_MESSAGES = 500
 CHUNK_MESSAGES = 20000
 """Messages whose flags, dates and records are compared before other sessions have their turn: some 5 ms."""
 
-Found = list[tuple[int, Any]]
+INDEXED_MESSAGES_MIN = 500
+"""Smaller mailboxes are searched message by message: that is as fast, and nothing is kept of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Messages with their numbers, in the order of the answer."""
+
+    numbers: Sequence[int]
+    messages: list[Any]
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return iter(zip(self.numbers, self.messages, strict=True))
+
+    def uids(self) -> list[int]:
+        """The UIDs."""
+        return [message.uid for message in self.messages]
+
+    def shown(self, *, by_uid: bool) -> Sequence[int]:
+        """What the peer is told: UIDs or message numbers."""
+        return self.uids() if by_uid else self.numbers
+
+    def part(self, start: int, stop: int) -> Found:
+        """Some of them."""
+        return Found(self.numbers[start:stop], self.messages[start:stop])
+
+    def where(self, matches: Iterable[bool]) -> Found:
+        """Those for which it is true."""
+        chosen = list(matches)
+        if all(chosen):
+            return self
+        return Found(list(compress(self.numbers, chosen)), list(compress(self.messages, chosen)))
 
 
 @dataclass(slots=True)
@@ -137,13 +174,13 @@ async def search(session: ImapSession, searching: Searching) -> Reply:
     if options.save:
         view.saved = to_save(found, options)
     if options.update:
-        uids = [message.uid for _, message in found]
-        begin(session, view, Context(session.tag, program, uids, by_uid=by_uid, plan=options.plan))
+        begin(session, view, Context(session.tag, program, found.uids(), by_uid=by_uid, plan=options.plan))
     uses_modseq = program.uses_modseq
     if not options.extended and session.rev2:
         options.wanted.add("ALL")  # RFC 9051 section 6.4.4: the result is an ESEARCH response in any case
     if not options.extended and not session.rev2:
-        session.send(plain_result(b"SEARCH", found, by_uid=by_uid, with_modseq=uses_modseq))
+        numbers = list_numbers(found.shown(by_uid=by_uid)) if found else b""
+        session.send(plain_result(b"SEARCH", numbers, found, with_modseq=uses_modseq))
     elif options.wanted or options.update or options.partial is not None:
         session.send(extended_result(session.tag, found, options, by_uid=by_uid, with_modseq=uses_modseq))
     return session.ok(session.verb + b" completed")
@@ -151,7 +188,7 @@ async def search(session: ImapSession, searching: Searching) -> Reply:
 
 def to_save(found: Found, options: Options) -> list[int]:
     """RFC 5182 section 2.4, RFC 9394 section 3.2: without COUNT or ALL what MIN, MAX and PARTIAL named is saved."""
-    uids = [message.uid for _, message in found]
+    uids = found.uids()
     if not uids or options.wanted - {"MIN", "MAX"} or not (options.wanted or options.partial is not None):
         return sorted(uids)
     saved = set(cut_partial(uids, options.partial)) if options.partial is not None else set()
@@ -162,47 +199,90 @@ def to_save(found: Found, options: Options) -> list[int]:
 
 async def run(session: ImapSession, view: View, program: Key) -> Found:
     """Messages that match, in ascending order. Expunged ones are left out (RFC 2180 section 4.1)."""
-    keys = program.all_of or (program,)
-    cheap = [key for key in keys if key.level == 0 and key is not ALL]
-    recorded = [key for key in keys if key.level == 1]
+    keys = [key for key in program.all_of or (program,) if key is not ALL]
     progress = Progress(session, view.count)
-    numbers, messages = _candidates(view, program)
-    found: Found = []
-    for start in range(0, len(messages), CHUNK_MESSAGES):
-        if start:
-            await progress.rest(start)
-        some_numbers = numbers[start : start + CHUNK_MESSAGES]
-        some = messages[start : start + CHUNK_MESSAGES]
-        for key in cheap[:-1]:
-            matches = list(key.matches(some_numbers, some, []))
-            some_numbers, some = list(compress(some_numbers, matches)), list(compress(some, matches))
-        if cheap:
-            last = cheap[-1].matches(some_numbers, some, [])
-            pairs = [(n, m) for n, m, match in zip(some_numbers, some, last, strict=True) if match and not m.expunged]
-        else:
-            pairs = [(n, m) for n, m in zip(some_numbers, some, strict=True) if not m.expunged]
-        found += await _by_record(session, pairs, recorded, progress) if recorded and pairs else pairs
+    indexed = await _by_index(session, view, program, keys, progress)
+    if indexed is not None:
+        found, keys = indexed
+        if not keys:
+            return found
+    else:
+        found = _candidates(view, program)
+    found = await _by_flags(found, [key for key in keys if key.level == 0], progress)
+    recorded = [key for key in keys if key.level == 1]
+    if recorded and found:
+        found = await _by_record(session, found, recorded, progress)
     tests = [key.test for key in keys if key.level == 2]
-    if tests:
-        found = await _by_content(session, found, tests)
-    return found
+    return await _by_content(session, found, tests) if tests else found
 
 
-def _candidates(view: View, program: Key) -> tuple[Sequence[int], list[Any]]:
+async def _by_index(
+    session: ImapSession, view: View, program: Key, keys: list[Key], progress: Progress
+) -> tuple[Found, list[Key]] | None:
+    """What the folder's index finds by some of the keys, and the other keys. None: it is not the fastest, or can't."""
+    if view.count < INDEXED_MESSAGES_MIN or program.numbers is not None or program.uids is not None:
+        return None
+    columns = [key.column for key in keys if key.column is not None]
+    if not view.in_step or (keys and not columns):
+        return None
+    index = index_of(session, view.folder)
+    if any(key.level and key.column is not None for key in keys):
+        try:
+            await index.load(session, progress)
+        except NoSuchMessage:
+            return None
+        if not view.in_step or index.gone:  # others had their turn while records were made
+            return None
+    bits = reduce(and_, [column(index) for column in columns], index.all())
+    return _of_column(view, bits.to_bytes(view.count, "little")), [key for key in keys if key.column is None]
+
+
+def _of_column(view: View, column: bytes) -> Found:
+    """Messages at which the column is 1."""
+    count = column.count(1)
+    if count == len(column):
+        return Found(range(1, count + 1), view.messages[:])
+    if count * 16 > len(column):
+        return Found(list(compress(range(1, len(column) + 1), column)), list(compress(view.messages, column)))
+    numbers = []
+    position = column.find(1)
+    while position >= 0:
+        numbers.append(position + 1)
+        position = column.find(1, position + 1)
+    return Found(numbers, [view.messages[number - 1] for number in numbers])
+
+
+def _candidates(view: View, program: Key) -> Found:
     """Numbers and messages outside of which nothing matches."""
     ranges = program.numbers if program.uids is None else program.uids
     if ranges is None:
-        return range(1, view.count + 1), view.messages
+        return Found(range(1, view.count + 1), view.messages[:])
     pairs = list(view.select(ranges, by_uid=program.uids is not None)) if ranges else []
-    return [n for n, _ in pairs], [m for _, m in pairs]
+    return Found([n for n, _ in pairs], [m for _, m in pairs])
 
 
-async def _by_record(session: ImapSession, pairs: Found, keys: list[Key], progress: Progress) -> Found:
+async def _by_flags(found: Found, keys: list[Key], progress: Progress) -> Found:
+    """Those that match by what needs no record, and are still there."""
+    numbers: list[int] = []
+    messages: list[Any] = []
+    for start in range(0, len(found), CHUNK_MESSAGES):
+        if start:
+            await progress.rest(start)
+        some = found.part(start, start + CHUNK_MESSAGES)
+        for key in keys:
+            some = some.where(key.matches(some.numbers, some.messages, []))
+        there = some.where([not message.expunged for message in some.messages])
+        numbers += there.numbers
+        messages += there.messages
+    return Found(numbers, messages)
+
+
+async def _by_record(session: ImapSession, found: Found, keys: list[Key], progress: Progress) -> Found:
     """Those that match. Records that are not there yet are made; messages that go meanwhile are left out."""
-    records: list[Any] = [message.content.derived.get(SEARCH_KEY) for _, message in pairs]
+    records: list[Any] = [message.content.derived.get(SEARCH_KEY) for message in found.messages]
     if None in records:
         made = 0
-        for index, (number, message) in enumerate(pairs):
+        for index, (number, message) in enumerate(found):
             if records[index] is not None:
                 continue
             with suppress(NoSuchMessage):
@@ -210,18 +290,19 @@ async def _by_record(session: ImapSession, pairs: Found, keys: list[Key], progre
             made += 1
             if made % SCAN_MESSAGES == 0:
                 await progress.rest(number)
-        pairs = [pair for pair, record in zip(pairs, records, strict=True) if record is not None]
+        found = found.where([record is not None for record in records])
         records = [record for record in records if record is not None]
     for key in keys:
-        matches = list(key.matches([n for n, _ in pairs], [m for _, m in pairs], records))
-        pairs = list(compress(pairs, matches))
+        matches = list(key.matches(found.numbers, found.messages, records))
+        found = found.where(matches)
         records = list(compress(records, matches))
-    return pairs
+    return found
 
 
 async def _by_content(session: ImapSession, candidates: Found, tests: list[Any]) -> Found:
     progress = Progress(session, len(candidates))
-    found: Found = []
+    numbers: list[int] = []
+    messages: list[Any] = []
     scanned = 0
     for index, (number, message) in enumerate(candidates):
         try:
@@ -231,26 +312,25 @@ async def _by_content(session: ImapSession, candidates: Found, tests: list[Any])
             continue
         loaded = Loaded(record, octets, part)
         if all(test(number, message, loaded) for test in tests):
-            found.append((number, message))
+            numbers.append(number)
+            messages.append(message)
         scanned += len(octets) + 256
         if scanned > SCAN_OCTETS:
             scanned = 0
             await progress.rest(index)
-    return found
+    return Found(numbers, messages)
 
 
 # --- responses --------------------------------------------------------------------------------------------------------
 
 
-def plain_result(name: bytes, found: Found, *, by_uid: bool, with_modseq: bool = False) -> bytes:
+def plain_result(name: bytes, numbers: bytes, found: Found, *, with_modseq: bool = False) -> bytes:
     """`* SEARCH 2 3 6`, with the highest mod-sequence where the search used one (RFC 7162 section 3.1.5)."""
     if not found:
         return b"* %b\r\n" % name
-    numbers = [m.uid for _, m in found] if by_uid else [n for n, _ in found]
-    text = " ".join(map(str, numbers)).encode()
     if with_modseq:
-        return b"* %b %b (MODSEQ %d)\r\n" % (name, text, max(m.modseq for _, m in found))
-    return b"* %b %b\r\n" % (name, text)
+        return b"* %b %b (MODSEQ %d)\r\n" % (name, numbers, max(message.modseq for message in found.messages))
+    return b"* %b %b\r\n" % (name, numbers)
 
 
 def extended_result(
@@ -268,7 +348,7 @@ def result_items(
     found: Found, options: Options, *, by_uid: bool, with_modseq: bool = False, ordered: bool = False
 ) -> list[bytes]:
     """The data of an ESEARCH response."""
-    numbers = [m.uid for _, m in found] if by_uid else [n for n, _ in found]
+    numbers = found.shown(by_uid=by_uid)
     wanted = options.wanted
     out: list[bytes] = []
     if numbers and "MIN" in wanted:
@@ -289,7 +369,7 @@ def result_items(
     return out
 
 
-def format_numbers(numbers: list[int], *, ordered: bool) -> bytes:
+def format_numbers(numbers: Sequence[int], *, ordered: bool) -> bytes:
     """A sequence set; in the given order where order is what was asked for (SORT)."""
     if ordered:
         return format_ordered(numbers)
@@ -298,10 +378,12 @@ def format_numbers(numbers: list[int], *, ordered: bool) -> bytes:
 
 def _highest_modseq(found: Found, options: Options) -> int:
     """RFC 4731 section 3.2: of the messages that are named."""
+    messages = found.messages
     if options.wanted and options.wanted <= {"MIN", "MAX"}:
-        ends = ([found[0]] if "MIN" in options.wanted else []) + ([found[-1]] if "MAX" in options.wanted else [])
-        return int(max(m.modseq for _, m in ends))
-    return int(max(m.modseq for _, m in found))
+        messages = (messages[:1] if "MIN" in options.wanted else []) + (
+            messages[-1:] if "MAX" in options.wanted else []
+        )
+    return int(max(message.modseq for message in messages))
 
 
 COMMANDS.command("UID SEARCH", states=SELECTED, syntax=search_syntax)(search)

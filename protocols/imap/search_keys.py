@@ -17,6 +17,7 @@ from protocols.mime.structure import Part
 from .dates import local_day, parse_date
 from .errors import Bad, No
 from .flags import parse_flag, spellings
+from .folder_index import FolderIndex
 from .records import FIELDS, thread_id
 from .scanner import Scanner
 from .sequence import MODSEQ_MAX, Ranges, contains, resolve, spans
@@ -42,6 +43,9 @@ Sieve = Callable[[Sequence[int], list[Any], list[Any]], Iterable[bool]]
 """(Numbers, messages, their `SearchRecord`s from level 1 on) → for each whether it matches: `test` for many, with
 no call for each of them, so that a large mailbox is searched at the speed of a list."""
 
+Column = Callable[[FolderIndex], int]
+"""For all messages of a folder at once whether they match."""
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -60,6 +64,8 @@ class Key:
     """The keys of a conjunction, so that each can be tried when what it needs is at hand."""
     sieve: Sieve | None = None
     """Levels 0 and 1, where there is a fast way."""
+    column: Column | None = None
+    """Levels 0 and 1, where the index of the folder knows it."""
 
     def matches(self, numbers: Sequence[int], messages: list[Any], records: list[Any]) -> Iterable[bool]:
         """For each message whether it matches; not for level 2."""
@@ -152,7 +158,9 @@ class KeyReader:
         numbers = resolve(ranges, view.count)
         if self._pinned:
             return _uid_key(spans([uid for low, high in numbers for uid in view.uids[low - 1 : high]]))
-        return Key(0, lambda n, m, d: contains(numbers, n), numbers=numbers)
+        return Key(
+            0, lambda n, m, d: contains(numbers, n), numbers=numbers, column=lambda index: index.numbers(numbers)
+        )
 
     def _saved_result(self) -> Key:
         if not self._with_saved:
@@ -183,13 +191,14 @@ class KeyReader:
         self._depth += 1
         key = self.key()
         self._depth -= 1
-        test = key.test
+        test, column = key.test, key.column
         return Key(
             key.level,
             lambda n, m, d: not test(n, m, d),
             uses_modseq=key.uses_modseq,
             fixed=key.fixed,
             sieve=lambda numbers, messages, records: map(not_, key.matches(numbers, messages, records)),
+            column=None if column is None else lambda index: index.all() ^ column(index),
         )
 
     def _or(self, word: str) -> Key:
@@ -209,6 +218,7 @@ class KeyReader:
             sieve=lambda numbers, messages, records: map(
                 or_, one.matches(numbers, messages, records), other.matches(numbers, messages, records)
             ),
+            column=_combined(or_, (one, other)),
         )
 
     def _field(self, word: str) -> Key:
@@ -252,14 +262,19 @@ class KeyReader:
         if name.startswith("\\"):
             raise Bad("a keyword is missing")
         wanted = spellings(parse_flag(name), self._view.keywords)
+
+        def with_any(index: FolderIndex) -> int:
+            return reduce(or_, [index.flag(flag) for flag in wanted])
+
         if word == "KEYWORD":
-            return Key(0, lambda n, m, d: not wanted.isdisjoint(m.flags), fixed=False)
+            return Key(0, lambda n, m, d: not wanted.isdisjoint(m.flags), fixed=False, column=with_any)
         disjoint = wanted.isdisjoint
         return Key(
             0,
             lambda n, m, d: disjoint(m.flags),
             fixed=False,
             sieve=lambda numbers, messages, records: [disjoint(m.flags) for m in messages],
+            column=lambda index: index.all() ^ with_any(index),
         )
 
     def _size(self, word: str) -> Key:
@@ -315,6 +330,7 @@ class KeyReader:
             sieve=lambda numbers, messages, records: [
                 record.sent_day is not None and compare(record.sent_day, day) for record in records
             ],
+            column=lambda index: index.sent(compare, day),
         )
 
     def _within(self, word: str) -> Key:
@@ -360,7 +376,7 @@ def _compare(word: str, of: Callable[[int, Any, Any], int | None], day: int) -> 
 
 
 def _uid_key(uids: Ranges) -> Key:
-    return Key(0, lambda n, m, d: contains(uids, m.uid), uids=uids)
+    return Key(0, lambda n, m, d: contains(uids, m.uid), uids=uids, column=lambda index: index.uids(uids))
 
 
 def _field_key(index: int, needle: str) -> Key:
@@ -368,6 +384,7 @@ def _field_key(index: int, needle: str) -> Key:
         1,
         lambda n, m, d: needle in d.record[index],
         sieve=lambda numbers, messages, records: [needle in record[index] for record in records],
+        column=lambda folder: folder.text(index, needle),
     )
 
 
@@ -377,6 +394,7 @@ def _has(flag: str) -> Callable[[View], Key]:
         lambda n, m, d: flag in m.flags,
         fixed=False,
         sieve=lambda numbers, messages, records: [flag in m.flags for m in messages],
+        column=lambda index: index.flag(flag),
     )
     return lambda view: key
 
@@ -387,27 +405,35 @@ def _lacks(flag: str) -> Callable[[View], Key]:
         lambda n, m, d: flag not in m.flags,
         fixed=False,
         sieve=lambda numbers, messages, records: [flag not in m.flags for m in messages],
+        column=lambda index: index.all() ^ index.flag(flag),
     )
     return lambda view: key
 
 
 def _recent(view: View) -> Key:
-    return Key(0, lambda n, m, d: m.uid in view.recent)
+    uids = spans(sorted(view.recent))
+    return Key(0, lambda n, m, d: m.uid in view.recent, uids=uids, column=lambda index: index.uids(uids))
 
 
 def _old(view: View) -> Key:
-    return Key(0, lambda n, m, d: m.uid not in view.recent)
+    uids = spans(sorted(view.recent))
+    return Key(0, lambda n, m, d: m.uid not in view.recent, column=lambda index: index.all() ^ index.uids(uids))
 
 
 def _new(view: View) -> Key:
-    return Key(0, lambda n, m, d: m.uid in view.recent and "\\Seen" not in m.flags, fixed=False)
+    return conjunction([_recent(view), _lacks("\\Seen")(view)])
 
 
 def _all(view: View) -> Key:
     return ALL
 
 
-ALL = Key(0, lambda n, m, d: True, sieve=lambda numbers, messages, records: [True] * len(messages))
+ALL = Key(
+    0,
+    lambda n, m, d: True,
+    sieve=lambda numbers, messages, records: [True] * len(messages),
+    column=lambda index: index.all(),
+)
 
 _SIMPLE: dict[str, Callable[[View], Key]] = {
     "ALL": _all,
@@ -457,7 +483,16 @@ def conjunction(keys: list[Key]) -> Key:
         all(key.fixed for key in flat),
         flat,
         lambda numbers, messages, records: reduce(_both, [key.matches(numbers, messages, records) for key in flat]),
+        _combined(and_, flat),
     )
+
+
+def _combined(operator: Callable[[int, int], int], keys: Sequence[Key]) -> Column | None:
+    """The columns of the keys in one, where each has a column."""
+    columns = [key.column for key in keys if key.column is not None]
+    if len(columns) < len(keys):
+        return None
+    return lambda index: reduce(operator, [column(index) for column in columns])
 
 
 def _both(one: Iterable[bool], other: Iterable[bool]) -> Iterable[bool]:

@@ -87,9 +87,11 @@ def beyond(ranges: Ranges, largest: int) -> bool:
 
 
 def spans(numbers: Sequence[int]) -> Ranges:
-    """Ascending numbers as ranges."""
+    """Ascending numbers as ranges; where few numbers are missing the cost depends on those alone."""
     if not numbers:
         return ()
+    if _missing(numbers) * 16 < len(numbers):
+        return _few_spans(numbers)
     ranges = []
     start = previous = numbers[0]
     for number in numbers:
@@ -99,6 +101,52 @@ def spans(numbers: Sequence[int]) -> Ranges:
         previous = number
     ranges.append((start, previous))
     return tuple(ranges)
+
+
+def _missing(numbers: Sequence[int]) -> int:
+    """How many numbers there are between the first and the last that are not in the sequence."""
+    return numbers[-1] - numbers[0] + 1 - len(numbers)
+
+
+def _few_spans(numbers: Sequence[int]) -> Ranges:
+    ranges = []
+    start, size = 0, len(numbers)
+    while start < size:
+        inside, outside = start, size  # the run ends before `outside`, not before `inside`
+        if numbers[-1] - numbers[start] == size - 1 - start:
+            inside = size - 1
+        step = 1
+        while outside - inside > 1:
+            probe = min(inside + step, (inside + outside) // 2) if outside < size else min(inside + step, size - 1)
+            if numbers[probe] - numbers[start] == probe - start:
+                inside, step = probe, step * 2
+            else:
+                outside = probe
+        ranges.append((numbers[start], numbers[inside]))
+        start = inside + 1
+    return tuple(ranges)
+
+
+_THOUSAND = b"".join(b" #%03d" % number for number in range(1000))
+
+
+def list_numbers(numbers: Sequence[int]) -> bytes:
+    """Ascending numbers in decimal, a space between them. Long ranges are written a thousand at a time."""
+    if len(numbers) < 1000 or _missing(numbers) * 16 > len(numbers):
+        return " ".join(map(str, numbers)).encode()
+    parts: list[bytes] = []
+    for low, high in spans(numbers):
+        first, last = -(-low // 1000), (high + 1) // 1000
+        first = max(first, 1)  # below a thousand there are no leading zeros to write
+        if first >= last:
+            parts.append(" ".join(map(str, range(low, high + 1))).encode())
+            continue
+        if low < first * 1000:
+            parts.append(" ".join(map(str, range(low, first * 1000))).encode())
+        parts.extend([_THOUSAND.replace(b"#", b"%d" % thousand)[1:] for thousand in range(first, last)])
+        if last * 1000 <= high:
+            parts.append(" ".join(map(str, range(last * 1000, high + 1))).encode())
+    return b" ".join(parts)
 
 
 def format_ranges(ranges: Iterable[tuple[int, int]]) -> bytes:

@@ -103,7 +103,7 @@ def in_order(keyed: list[Keyed], criteria: tuple[tuple[str, bool], ...]) -> Foun
     """Sorted by the criteria, then by message number: each sort is stable, the last criterion first."""
     for name, reverse in reversed(criteria):
         keyed.sort(key=_CRITERIA[name], reverse=reverse)
-    return [(number, message) for number, message, _ in keyed]
+    return Found([number for number, _, _ in keyed], [message for _, message, _ in keyed])
 
 
 async def sorted_by(session: ImapSession, found: Found, criteria: tuple[tuple[str, bool], ...]) -> Found:
@@ -126,7 +126,8 @@ async def sort(session: ImapSession, sorting: Sorting) -> Reply:
     if options.save:
         view.saved = to_save(found, options)
     if not options.extended:
-        session.send(plain_result(b"SORT", found, by_uid=by_uid, with_modseq=program.uses_modseq))
+        numbers = " ".join(map(str, found.shown(by_uid=by_uid))).encode()
+        session.send(plain_result(b"SORT", numbers, found, with_modseq=program.uses_modseq))
     else:
         if options.wanted or options.update or options.partial is not None:
             modseq = program.uses_modseq

@@ -78,6 +78,11 @@ class View:
         """Stop following the mailbox."""
         self.folder.unlisten(self)
 
+    @property
+    def in_step(self) -> bool:
+        """Whether message numbers are positions in the folder: nothing has come or gone that was not applied."""
+        return not (self._new or self._gone or self.gone_folder)
+
     # --- numbers ------------------------------------------------------------------------------------------------------
 
     @property

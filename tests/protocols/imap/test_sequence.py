@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.imap import sequence
-from protocols.imap.sequence import STAR, beyond, contains, format_ordered, format_set, parse_set, resolve
+from protocols.imap.sequence import STAR, beyond, contains, format_ordered, format_set, list_numbers, parse_set, resolve
 from protocols.registry import SyntaxProblem
 
 
@@ -46,6 +48,16 @@ def test_writing_and_reading_give_the_same(numbers: set[int]) -> None:
     assert [n for low, high in ranges for n in range(low, high + 1)] == ascending
     assert all(contains(ranges, n) == (n in numbers) for n in range(1, 301))
     assert sequence.count(ranges) == len(numbers)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 5000), st.integers(1, 3000), st.sets(st.integers(0, 2999), max_size=40))
+def test_long_runs_are_written_as_short_ones_are(first: int, count: int, missing: set[int]) -> None:
+    numbers = [first + offset for offset in range(count) if offset not in missing]
+    ranges = sequence.spans(numbers)
+    assert [n for low, high in ranges for n in range(low, high + 1)] == numbers
+    assert all(above > high + 1 for (_, high), (above, _) in pairwise(ranges))
+    assert list_numbers(numbers) == " ".join(map(str, numbers)).encode()
 
 
 def test_order_is_kept_where_it_matters() -> None:
