@@ -1,9 +1,14 @@
-"""Changes of the store as rows: what each record does to the tables, in the order of the records."""
+"""Changes of the store as rows: what each record does to the tables, in the order of the records.
+
+What comes by the dozen, new messages and their contents, is gathered and inserted many rows at a time: the interpreter's
+lock changes hands with each statement, which costs more than the statement does.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from emulator import changes
@@ -33,6 +38,16 @@ INSERT INTO annotations VALUES (?, ?, ?) ON CONFLICT (scope, key) DO UPDATE SET 
 """
 
 
+_ROWS_MAX = 64
+"""Rows of one INSERT; fewer go in powers of two, so that there are few statements to prepare."""
+
+
+@cache
+def _insert(table: str, rows: int, columns: int, verb: str) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"{verb} INTO {table} VALUES {', '.join([row] * rows)}"  # noqa: S608 - our own names
+
+
 class RowWriter:
     """Applies records inside a transaction that the caller begins and ends."""
 
@@ -40,6 +55,10 @@ class RowWriter:
         self._run = connection.execute
         self._run_many = connection.executemany
         self._counters: dict[int, tuple[int, int]] = {}
+        self._contents: list[Sequence[Any]] = []
+        self._bodies: list[Sequence[Any]] = []
+        self._messages: list[Sequence[Any]] = []
+        self._spool_names: list[Sequence[Any]] = []
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             changes.MailboxMade: self._mailbox_made,
             changes.MailboxDeleted: self._mailbox_deleted,
@@ -58,21 +77,41 @@ class RowWriter:
     def apply(self, records: tuple[Change, ...], new: Mapping[int, tuple[Content, PropertyMessage]]) -> None:
         """`new`: the contents, by row, that are not in the file yet. Raises sqlite3.Error."""
         for row, (content, message) in new.items():
-            self._run(
-                "INSERT INTO contents VALUES (?, ?, ?, ?)", (row, content.digest, content.size, content.message_id)
-            )
-            self._run("INSERT INTO bodies VALUES (?, ?, ?, ?)", (row, *bodies.pack(message)))
+            self._contents.append((row, content.digest, content.size, content.message_id))
+            self._bodies.append((row, *bodies.pack(message)))
         for record in records:
-            self._handlers[type(record)](record)
+            kind = type(record)
+            if kind not in _GATHERED:
+                self._insert_gathered()
+            self._handlers[kind](record)
 
     def finish(self) -> None:
-        """Write what was gathered about folders; to call before the commit."""
+        """Write what was gathered; to call before the commit."""
+        self._insert_gathered()
         counters, self._counters = self._counters, {}
         self._run_many(_COUNT_FOLDER, [(uid, modseq, folder) for folder, (uid, modseq) in counters.items()])
 
     def forget(self) -> None:
         """The transaction was rolled back."""
         self._counters = {}
+        for rows in (self._contents, self._bodies, self._messages, self._spool_names):
+            rows.clear()
+
+    def _insert_gathered(self) -> None:
+        self._insert("contents", self._contents)
+        self._insert("bodies", self._bodies)
+        self._insert("messages", self._messages)
+        self._insert("spool_done", self._spool_names, "INSERT OR IGNORE")
+
+    def _insert(self, table: str, rows: list[Sequence[Any]], verb: str = "INSERT") -> None:
+        start, left = 0, len(rows)
+        while left:
+            count = min(1 << (left.bit_length() - 1), _ROWS_MAX)
+            values = [value for row in rows[start : start + count] for value in row]
+            self._run(_insert(table, count, len(rows[0]), verb), values)
+            start += count
+            left -= count
+        rows.clear()
 
     def _drew(self, folder_id: int, uid_next: int, modseq: int) -> None:
         before = self._counters.get(folder_id, (0, 0))
@@ -128,7 +167,7 @@ class RowWriter:
             record.save_date,
             record.content.row,
         )
-        self._run("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self._messages.append(values)
         self._drew(record.folder_id, record.uid + 1, record.modseq)
 
     def _content_forgotten(self, record: changes.ContentForgotten) -> None:
@@ -156,7 +195,7 @@ class RowWriter:
     def _spool_done(self, record: changes.SpoolDone) -> None:
         if not record.on_disk:
             return
-        self._run("INSERT OR IGNORE INTO spool_done VALUES (?)", (record.spool_name,))
+        self._spool_names.append((record.spool_name,))
 
     def _spool_forgotten(self, record: changes.SpoolForgotten) -> None:
         self._run("DELETE FROM spool_done WHERE name = ?", (record.spool_name,))
@@ -166,3 +205,6 @@ class RowWriter:
             self._run("DELETE FROM annotations WHERE scope = ? AND key = ?", (record.scope, record.key))
         else:
             self._run(_SET_ANNOTATION, (record.scope, record.key, record.value))
+
+
+_GATHERED = frozenset({changes.Appended, changes.SpoolDone})
