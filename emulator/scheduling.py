@@ -82,22 +82,14 @@ class Preemption:
     seed: int | None = None
 
 
-class _AsyncioWaiter:
-    __slots__ = ("_future",)
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._future: asyncio.Future[None] = loop.create_future()
-
+class _AsyncioWaiter(asyncio.Future[None]):
     def wake(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
+        if not self.done():
+            self.set_result(None)
 
     def fail(self, error: Exception) -> None:
-        if not self._future.done():
-            self._future.set_exception(error)
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self._future.__await__()
+        if not self.done():
+            self.set_exception(error)
 
 
 class _Ready:
@@ -122,12 +114,20 @@ class AsyncioScheduler:
         self._random = random.Random(self.preemption.seed)  # noqa: S311
         self.hook: PointHook | None = None
         """Called at every point with the current actor; what it returns is awaited. Gates set it."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Where it is used; asking asyncio for it costs a system call."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.failures: list[tuple[str, BaseException]] = []
         """Actors that ended by an exception: a defect of ours, kept for reports and tests (at most 100)."""
 
+    def _running(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            loop = self._loop = asyncio.get_running_loop()
+        return loop
+
     def waiter(self) -> Waiter:
-        return _AsyncioWaiter(asyncio.get_running_loop())
+        return _AsyncioWaiter(loop=self._running())
 
     def reach(self, point: Point) -> Awaitable[None]:
         if self.hook is not None:
@@ -147,7 +147,7 @@ class AsyncioScheduler:
     def spawn(self, actor: Actor, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         context = copy_context()
         context.run(current_actor.set, actor)
-        task = asyncio.get_running_loop().create_task(coroutine, name=actor.name, context=context)
+        task = self._running().create_task(coroutine, name=actor.name, context=context)
         actor.stack_of = task
         self._tasks.add(task)
         task.add_done_callback(self._ended)

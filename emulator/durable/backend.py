@@ -96,18 +96,18 @@ class DurableBackend:
         if self._closed is not None:
             settle(False)
             raise Unavailable("the store is closed")
-        waiter = self._hand_over(changes, settle)
+        job = self._hand_over(changes, settle)
         try:
-            await asyncio.shield(waiter)
+            await job.waiter
         except asyncio.CancelledError:
             # It cannot be recalled: whoever cancelled waits for the disk, and what is locked stays locked until then.
-            while not waiter.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([waiter])
-            waiter.exception()
+            while not job.settled:
+                job.waiter = asyncio.get_running_loop().create_future()
+                with contextlib.suppress(asyncio.CancelledError, Unavailable):
+                    await job.waiter
             raise
 
-    def _hand_over(self, changes: Sequence[Change], settle: Settle) -> asyncio.Future[None]:
+    def _hand_over(self, changes: Sequence[Change], settle: Settle) -> Job:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         new = {}
@@ -124,7 +124,7 @@ class DurableBackend:
         self._in_flight.append(job)
         self.commits += 1
         self._writer.put(job)
-        return job.waiter
+        return job
 
     def _report(self, kept: list[Job], error: Exception | None) -> None:
         """On the writer thread."""
@@ -150,8 +150,8 @@ class DurableBackend:
                 content.row = 0
         for job in failed:
             self._finish(job, False)
-            job.waiter.set_exception(Unavailable(text))
-            job.waiter.exception()  # the caller may be gone
+            if not job.waiter.done():
+                job.waiter.set_exception(Unavailable(text))
 
     def _finish(self, job: Job, kept: bool) -> None:
         assert self._loop is not None
@@ -159,7 +159,8 @@ class DurableBackend:
             job.settle(kept)
         except Exception as error:  # a listener's fault must not keep others from being told
             self._loop.call_exception_handler({"message": "a change could not be applied", "exception": error})
-        if kept:
+        job.settled = True
+        if kept and not job.waiter.done():
             job.waiter.set_result(None)
 
     # --- reading ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Changes of the store as rows: what each record does to the tables, in the order of the records.
 
-What comes by the dozen, new messages and their contents, is gathered and inserted many rows at a time: the interpreter's
-lock changes hands with each statement, which costs more than the statement does.
+What comes by the dozen, new messages and their contents, is gathered and inserted many rows at a time: the
+interpreter's lock changes hands with each statement, which costs more than the statement does.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ROWS_MAX = 64
 @cache
 def _insert(table: str, rows: int, columns: int, verb: str) -> str:
     row = f"({', '.join('?' * columns)})"
-    return f"{verb} INTO {table} VALUES {', '.join([row] * rows)}"  # noqa: S608 - our own names
+    return f"{verb} INTO {table} VALUES {', '.join([row] * rows)}"
 
 
 class RowWriter:

@@ -38,8 +38,10 @@ class Job:
     new: Mapping[int, tuple[Content, PropertyMessage]]
     settle: Settle
     waiter: asyncio.Future[None]
+    """Done when it is settled; cancelled with whoever waits, who puts another in its place."""
     epoch: int
     body_bytes: int = field(default=0)
+    settled: bool = field(default=False)
 
 
 Report = Callable[[list[Job], Exception | None], None]
