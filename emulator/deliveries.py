@@ -8,9 +8,9 @@ many messages share a sync.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from protocols.actor import Actor, current_actor
 from protocols.ports import Clock, NoSuchMailbox, OverQuota, PortError, Rejected, Target, Unavailable
@@ -135,14 +135,17 @@ class Deliveries:
             return await self._resolve(delivery, envelope)
 
         try:
-            async with self._store_thread():
-                content, targets = await self._converter.take_in(read, resolve, return_path)
-                if self._overlaps:
-                    self._commits += 1
-                    actor = Actor("inbound-commit", doing=delivery.name)
-                    self._scheduler.spawn(actor, self._append_and_tell(delivery, content, targets))
-                else:
-                    await self._append(delivery, content, targets)
+            if self.threads is not None and self.threads.threads_max is not None:
+                async with self._store_thread(self.threads):  # held until the commit
+                    await self._append(delivery, *await self._converter.take_in(read, resolve, return_path))
+                return
+            content, targets = await self._converter.take_in(read, resolve, return_path)
+            if self._spool.durable and self._commits < COMMITS_MAX:
+                self._commits += 1
+                actor = Actor("inbound-commit", doing=delivery.name)
+                self._scheduler.spawn(actor, self._append_and_tell(delivery, content, targets))
+            else:
+                await self._append(delivery, content, targets)
         except Exception as error:  # whatever a poison message does, the queue goes on (KB Q232279)
             await self._not_delivered(delivery, error)
 
@@ -165,11 +168,13 @@ class Deliveries:
         """The mailboxes it goes to. Raises Rejected, Unavailable."""
         if delivery.suspect:
             await self._spool.note_attempts(delivery.name, 0)
-        here = await self._without_carried(delivery, envelope)
-        if not here and envelope.recipients:
-            return []  # all of it leaves by gateways
-        envelope = replace(envelope, recipients=tuple(here))
-        return await self._targets(envelope, delivery.outcomes, len(delivery.octets) + len(return_path(envelope)))
+        here = envelope.recipients
+        if self.carry is not None:
+            here = await self._without_carried(delivery, envelope)
+            if not here and envelope.recipients:
+                return []  # all of it leaves by gateways
+        octets = len(delivery.octets) + len(return_path(envelope))
+        return await self._targets(here, envelope.options, delivery.outcomes, octets)
 
     async def _begin(self, delivery: Delivery) -> None:
         """Count an attempt, so that no message ends one process after the other for ever. Raises TooOften."""
@@ -178,15 +183,6 @@ class Deliveries:
         delivery.attempts += 1
         if delivery.suspect:
             await self._spool.note_attempts(delivery.name, delivery.attempts)
-
-    @property
-    def _overlaps(self) -> bool:
-        """Whether a worker goes on while the disk has its last message, so that many share a sync.
-
-        Not where threads of the information store are few, for then such a thread is held until the commit.
-        """
-        few_threads = self.threads is not None and self.threads.threads_max is not None
-        return self._spool.durable and self._commits < COMMITS_MAX and not few_threads
 
     async def _append_and_tell(self, delivery: Delivery, content: Content, targets: Sequence[Target]) -> None:
         try:
@@ -233,10 +229,9 @@ class Deliveries:
         else:
             await self._try_again_or_give_up(delivery, f"conversion failed: {type(error).__name__}: {error}")
 
-    async def _without_carried(self, delivery: Delivery, envelope: Envelope) -> list[str]:
+    async def _without_carried(self, delivery: Delivery, envelope: Envelope) -> tuple[str, ...]:
         """The recipients that no gateway takes; the others' gateways have the message now, once."""
-        if self.carry is None:
-            return list(envelope.recipients)
+        assert self.carry is not None
         here: list[str] = []
         for address in envelope.recipients:
             if address in delivery.carried:
@@ -245,22 +240,19 @@ class Deliveries:
                 delivery.carried.add(address)
             else:
                 here.append(address)
-        return here
+        return tuple(here)
 
     @contextlib.asynccontextmanager
-    async def _store_thread(self) -> AsyncIterator[None]:
+    async def _store_thread(self, threads: ThreadPool) -> AsyncIterator[None]:
         """A thread of the information store. Raises SeriousError when it has none for too long (KB Q169686)."""
-        if self.threads is None or self.threads.threads_max is None:
-            yield
-            return
         try:
-            await self.threads.take(self._settings.store_thread_seconds_max)
+            await threads.take(self._settings.store_thread_seconds_max)
         except NoThread as error:
             raise SeriousError(f"error 0x80040115 talking to the information store (3039): {error}") from error
         try:
             yield
         finally:
-            self.threads.give_back()
+            threads.give_back()
 
     async def _remove(self, name: str) -> None:
         """The message is delivered. Should removing its file fail, the store remembers the delivery."""
@@ -274,16 +266,18 @@ class Deliveries:
         if self.report is not None and delivery.envelope is not None and outcomes:
             await self.report(delivery.envelope, delivery.octets, outcomes)
 
-    async def _targets(self, envelope: Envelope, outcomes: list[dsn.Outcome], octets: int) -> list[Target]:
+    async def _targets(
+        self, recipients: Sequence[str], options: Mapping[str, Any], outcomes: list[dsn.Outcome], octets: int
+    ) -> list[Target]:
         """The mailboxes of the recipients, each once. Raises Rejected when there is none.
 
         A mailbox without room for so many `octets` is left out, so that it does not keep the message from the others.
         What becomes of each recipient is noted in `outcomes`; of success only where somebody asked.
         """
         names: list[str] = []
-        for address in self._counted(envelope.recipients):
+        for address in self._counted(recipients):
             names.extend(self._directory.members(address) or (address,))
-        asked = envelope.options.get("recipients", {})
+        asked = options.get("recipients", {})
         targets: dict[int, Target] = {}
         problem = "no recipient has a mailbox here"
         for address in names:

@@ -10,6 +10,7 @@ While messages wait in `In` and none gets any further, new ones go there without
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from protocols.ports import Unavailable
 from .spool import Envelope, Spool
 
 if TYPE_CHECKING:
-    from protocols.ports import Clock
+    from protocols.ports import Clock, Handle
 
     from .scheduling import Scheduler, Waiter
 
@@ -39,11 +40,13 @@ class State(Enum):
 
 
 class _Held:
-    __slots__ = ("envelope", "octets", "overdue", "problem", "state", "waiters")
+    __slots__ = ("due", "envelope", "octets", "overdue", "problem", "state", "waiters")
 
-    def __init__(self, envelope: Envelope, octets: bytes) -> None:
+    def __init__(self, envelope: Envelope, octets: bytes, due: float) -> None:
         self.envelope = envelope
         self.octets = octets
+        self.due = due
+        """When it is to be written to `In`, in monotonic seconds."""
         self.state = State.WAITING
         self.overdue = False
         self.problem = ""
@@ -73,6 +76,10 @@ class HeldMail:
         self._spool = spool
         self._seconds_max = seconds_max if spool.durable else 0.0
         self._held: dict[str, _Held] = {}
+        self._by_due: deque[_Held] = deque()
+        """Those that may become overdue, and some that no longer can, in order of arrival."""
+        self._timer: Handle | None = None
+        """For the first of them: most are gone before, and need no timer of their own."""
         self._progress_at = float("-inf")
         """When a message was last delivered, in monotonic seconds."""
 
@@ -89,23 +96,38 @@ class HeldMail:
     def take(self, envelope: Envelope, octets: bytes) -> str:
         """Hold a message: its name. The caller queues it, then waits for `safe`."""
         name = self._spool.draw()
-        self._held[name] = _Held(envelope, octets)
+        self._held[name] = _Held(envelope, octets, self._clock.monotonic() + self._seconds_max)
         return name
 
     async def safe(self, name: str) -> None:
         """Wait until the message is in a mailbox or in `In`. Raises Unavailable: it is nowhere, and not taken."""
         held = self._held[name]
-        timer = self._clock.call_later(self._seconds_max, held.be_overdue)
-        try:
-            while held.state not in (State.SAFE, State.WITHDRAWN):
-                if held.state is State.WAITING and held.overdue:
-                    await self._write(name, held)
-                else:
-                    await self._change(held)
-        finally:
-            timer.cancel()
+        self._by_due.append(held)
+        self._look_for_overdue()
+        while held.state is not State.SAFE and held.state is not State.WITHDRAWN:
+            if held.state is State.WAITING and held.overdue:
+                await self._write(name, held)
+            else:
+                await self._change(held)
         if held.state is State.WITHDRAWN:
             raise Unavailable(held.problem)
+
+    def _look_for_overdue(self) -> None:
+        """Be called when the first of those that wait is overdue."""
+        by_due = self._by_due
+        while by_due and (by_due[0].state is not State.WAITING or by_due[0].overdue):
+            by_due.popleft()
+        if self._timer is None and by_due:
+            self._timer = self._clock.call_later(by_due[0].due - self._clock.monotonic(), self._some_are_due)
+
+    def _some_are_due(self) -> None:
+        self._timer = None
+        now = self._clock.monotonic()
+        for held in self._by_due:
+            if held.due > now:
+                break
+            held.be_overdue()
+        self._look_for_overdue()
 
     async def _change(self, held: _Held) -> None:
         waiter = self._scheduler.waiter()
@@ -182,3 +204,7 @@ class HeldMail:
             held.problem = "the service has ended"
             held.become(State.WITHDRAWN)
         self._held.clear()
+        self._by_due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
