@@ -92,6 +92,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_news_flags(add)
     add("--http-host", default=None, metavar="HOST", help="where the page and API listen (the address of --host)")
     add("--http-token", default=None, metavar="TOKEN", help="what API clients have to show (drawn beyond loopback)")
+    add(
+        "--http-cors",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="whose pages may use the API, as http://localhost:3000; * for anybody's (nobody else's)",
+    )
     add("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
     add("--hostname", default=default_hostname(), help="name in greetings and trace fields (%(default)s)")
     add("--personality", choices=("modern", "exchange55"), default="modern", help="greetings and capability lists")
@@ -292,7 +299,7 @@ def run(arguments: argparse.Namespace) -> int:
             jam=arguments.jam,
             after=arguments.after,
             disturb=disturb,
-            http=(arguments.http_host, arguments.http_token),
+            http=(arguments.http_host, arguments.http_token, tuple(arguments.http_cors)),
         )
     )
 
@@ -304,7 +311,7 @@ async def _serve(
     jam: str | None = None,
     after: int = 0,
     disturb: Disturbances | None = None,
-    http: tuple[str | None, str | None] = (None, None),
+    http: tuple[str | None, str | None, tuple[str, ...]] = (None, None, ()),
 ) -> int:
     server = Server(settings, clock=AdvancingClock())
     if not quiet:
@@ -340,17 +347,17 @@ async def _serve(
     return 1 if killed else 0
 
 
-async def _serve_http(server: Server, port: int, http: tuple[str | None, str | None]) -> None:
+async def _serve_http(server: Server, port: int, http: tuple[str | None, str | None, tuple[str, ...]]) -> None:
     """The page and API. A second mailjam on this machine finds the default port taken and is given a free one."""
     from .http.app import serve_http  # noqa: PLC0415 - costs 0.2 s that a server without it need not wait
 
-    host, token = http[0] or server.settings.host, http[1]
+    host, token, origins = http[0] or server.settings.host, http[1], http[2]
     try:
-        running = await serve_http(server, host, port, token=token)
+        running = await serve_http(server, host, port, token=token, origins=origins)
     except SettingsError:
         if port != PORTS["http"]:
             raise
-        running = await serve_http(server, host, 0, token=token)
+        running = await serve_http(server, host, 0, token=token, origins=origins)
     if running.token:
         print(f"page and API, with their token: {running.url}", flush=True)
 

@@ -84,7 +84,7 @@ class ActiveFault:
         struck = len(self.strikes) if fault.per == "server" else self._struck_by_session[actor]
         if nth < fault.nth or (fault.times and struck >= fault.times):
             return False
-        if fault.one_in > 1 and self._random.randrange(fault.one_in):
+        if fault.one_in > 1 and self._random.random() * fault.one_in >= 1:
             return False
         self._struck_by_session[actor] += 1
         if len(self.strikes) < STRIKES_REMEMBERED_MAX:

@@ -76,8 +76,8 @@ class Fault:
     """What occasions are counted in: the whole `server`, or each `session` by itself."""
     session: int = 0
     """Only the session with that number, counted by protocol since the script began; 0: any."""
-    one_in: int = 1
-    """Strikes at one of so many occasions, drawn from `seed`: the same draws in every run."""
+    one_in: float = 1
+    """Strikes at one of so many occasions, drawn from `seed`: the same draws in every run. 1.25 is four of five."""
     seed: int = 0
     seconds: float = 0.0
     """delay: how long. hang: until released, or for so long. trickle: between octets."""
@@ -106,10 +106,14 @@ class Fault:
         self._check_numbers()
 
     def _check_numbers(self) -> None:
-        for name, least in (("nth", 1), ("times", 0), ("session", 0), ("one_in", 1), ("octets", 0)):
+        for name, least in (("nth", 1), ("times", 0), ("session", 0), ("octets", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise FaultError(f"{name}={value}: a whole number from {least} on is needed")
+        if not 1 <= self.one_in < 1e9:
+            raise FaultError(f"one_in={self.one_in:g}: a number from 1 on is needed")
+        if self.one_in == int(self.one_in):
+            object.__setattr__(self, "one_in", int(self.one_in))
         if not 0 <= self.seconds <= _SECONDS_MAX:
             raise FaultError(f"seconds={self.seconds}: use 0 to {_SECONDS_MAX:g}")
         if self.verb == "delay" and not self.seconds:

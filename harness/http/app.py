@@ -21,7 +21,7 @@ from emulator.config import SettingsError
 from harness.workbench import Workbench
 from protocols.actor import Actor
 
-from . import control, live, mailpit, system, tenants
+from . import control, live, mailpit, mailpit_tools, system, tenants
 from .endpoints import Endpoint, error, route
 from .openapi import document
 from .security import Guard, is_loopback
@@ -36,15 +36,18 @@ START_SECONDS_MAX = 10.0
 def all_endpoints() -> list[Endpoint]:
     """Every endpoint, those with fixed names before those with parameters."""
     found = [
-        endpoint
-        for part in (mailpit.endpoints, system.endpoints, control.endpoints, live.endpoints, tenants.endpoints)
-        for endpoint in part.all
+        endpoint for part in (mailpit, mailpit_tools, system, control, live, tenants) for endpoint in part.endpoints.all
     ]
     return sorted(found, key=lambda endpoint: ("{" in endpoint.path, endpoint.path))
 
 
-def create_app(server: Server, *, token: str | None = None, hosts: tuple[str, ...] = ()) -> Guard:
-    """The ASGI application of a started server. `token`: asked of everybody; `hosts`: names it may be called by."""
+def create_app(
+    server: Server, *, token: str | None = None, hosts: tuple[str, ...] = (), origins: tuple[str, ...] = ()
+) -> Guard:
+    """The ASGI application of a started server.
+
+    `token`: asked of everybody; `hosts`: names it may be called by; `origins`: pages from elsewhere that may use it.
+    """
     workbench = Workbench.of(server)
     endpoints = all_endpoints()
     description = document(endpoints, server.settings.front_end.version)
@@ -75,7 +78,7 @@ def create_app(server: Server, *, token: str | None = None, hosts: tuple[str, ..
     handlers: dict[Any, Any] = {404: not_found, 405: not_found, Exception: failed}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return Guard(app, hosts=hosts, token=token)
+    return Guard(app, hosts=hosts, token=token, origins=origins)
 
 
 class _Uvicorn(uvicorn.Server):
@@ -123,7 +126,13 @@ class HttpServer:
 
 
 async def serve_http(
-    server: Server, host: str, port: int, *, token: str | None = None, hosts: tuple[str, ...] = ()
+    server: Server,
+    host: str,
+    port: int,
+    *,
+    token: str | None = None,
+    hosts: tuple[str, ...] = (),
+    origins: tuple[str, ...] = (),
 ) -> HttpServer:
     """Listen (port 0: any free one) until closed or the server is killed; the address is in `server.addresses["http"]`.
 
@@ -142,7 +151,7 @@ async def serve_http(
         listener.close()
         text = getattr(problem, "strerror", None) or str(problem)
         raise SettingsError(f"cannot listen on {host} port {port} (--http-port, 0 for any free one): {text}") from None
-    app = create_app(server, token=token, hosts=(*hosts, host))
+    app = create_app(server, token=token, hosts=(*hosts, host), origins=origins)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -95,7 +95,7 @@ async def ingest(workbench: Workbench, request: Request) -> Any:
 @endpoints.add("GET", "/api/messages/{id}/mime")
 async def mime(workbench: Workbench, request: Request) -> Any:
     """The MIME tree."""
-    view = await workbench.archive.view(entry_of(workbench, request))
+    view = await workbench.archive.view(await entry_of(workbench, request))
     numbers = {id(part): number for number, part in numbered_parts(view.part)}
     return _tree(view.part, numbers)
 
@@ -128,7 +128,7 @@ def _tree(root: Part, numbers: dict[int, str]) -> dict[str, Any]:
 @endpoints.add("GET", "/api/messages/{id}/properties")
 async def properties(workbench: Workbench, request: Request) -> Any:
     """The MAPI properties that the information store keeps of it."""
-    view = await workbench.archive.view(entry_of(workbench, request))
+    view = await workbench.archive.view(await entry_of(workbench, request))
     return {name: _shown(value) for name, value in view.properties.items()}
 
 
@@ -146,7 +146,7 @@ def _shown(value: Any) -> Any:
 @endpoints.add("GET", "/api/messages/{id}/links")
 async def links(workbench: Workbench, request: Request) -> Any:
     """What the message links to, and its one-time code if it has one."""
-    view = await workbench.archive.view(entry_of(workbench, request))
+    view = await workbench.archive.view(await entry_of(workbench, request))
     try:
         code = view.otp()
     except LookupError:

@@ -6,9 +6,12 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import os
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from emulator.folder import SEEN
+from emulator.relay import parse_smarthost
 from harness.testing.archive import Entry
 from harness.testing.view import Attachment, Contact, MessageView
 from harness.workbench import Workbench
@@ -25,6 +29,7 @@ from .search import Match, parse_query, zone_of
 
 endpoints = Endpoints("Mailpit")
 PAGE_MESSAGES_MAX = 10_000
+TAG_CHARACTERS_MAX = 100
 YIELD_EVERY = 50
 """Messages looked at before other tasks get a turn."""
 PAGE = (
@@ -33,6 +38,15 @@ PAGE = (
 )
 QUERY = Parameter("query", "words that must all match, in Mailpit's grammar")
 IDS = {"type": "object", "properties": {"IDs": {"type": "array", "items": {"type": "string"}}}}
+
+
+def memory_octets() -> int:
+    """What the process has in memory; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def iso(seconds: float) -> str:
@@ -107,6 +121,7 @@ def full(entry: Entry, view: MessageView) -> dict[str, Any]:
         "Date": view.date.isoformat().replace("+00:00", "Z"),
         "Tags": list(entry.tags),
         "Username": "",
+        "Read": entry.read,
         "Text": view.text,
         "HTML": view.html,
         "Size": entry.size,
@@ -115,10 +130,11 @@ def full(entry: Entry, view: MessageView) -> dict[str, Any]:
     }
 
 
-def entry_of(workbench: Workbench, request: Request) -> Entry:
-    """The entry that the path names. Raises Problem 404."""
+async def entry_of(workbench: Workbench, request: Request) -> Entry:
+    """The entry that the path names; `latest` with a query: the newest that matches. Raises Problem 404."""
     name = request.path_params["id"]
-    entry = workbench.archive.get(name)
+    match = query_of(request) if name == "latest" else None
+    entry = next(iter(await found(workbench, match)), None) if match is not None else workbench.archive.get(name)
     if entry is None:
         raise Problem(404, f"no message {name!r} (any more)")
     return entry
@@ -236,7 +252,7 @@ async def mark_messages(workbench: Workbench, request: Request) -> Any:
 @endpoints.add("GET", "/api/v1/message/{id}")
 async def message(workbench: Workbench, request: Request) -> Any:
     """One message; `latest` is the newest. It is marked as read."""
-    entry = entry_of(workbench, request)
+    entry = await entry_of(workbench, request)
     answer = full(entry, await workbench.archive.view(entry))
     for copy in tuple(entry.messages):
         await workbench.server.store.set_flags(copy.folder, [copy], "+", frozenset({SEEN}))
@@ -245,18 +261,18 @@ async def message(workbench: Workbench, request: Request) -> Any:
 
 @endpoints.add("GET", "/api/v1/message/{id}/headers")
 async def headers(workbench: Workbench, request: Request) -> Any:
-    """Header fields by name, each a list of values."""
-    view = await workbench.archive.view(entry_of(workbench, request))
+    """Header fields by name (`Message-Id`, `Mime-Version`: as Go spells them), each a list of values."""
+    view = await workbench.archive.view(await entry_of(workbench, request))
     answer: dict[str, list[str]] = {}
     for name, value in view.headers.items_all():
-        answer.setdefault("-".join(word[:1].upper() + word[1:] for word in name.split("-")), []).append(value)
+        answer.setdefault("-".join(word.capitalize() for word in name.split("-")), []).append(value)
     return answer
 
 
 @endpoints.add("GET", "/api/v1/message/{id}/raw", query=(Parameter("dl", "1: as a file"),), returns="text/plain")
 async def raw(workbench: Workbench, request: Request) -> Any:
     """The octets of the message."""
-    entry = entry_of(workbench, request)
+    entry = await entry_of(workbench, request)
     view = await workbench.archive.view(entry)
     extra = {"Content-Disposition": f'attachment; filename="{entry.name}.eml"'} if "dl" in request.query_params else {}
     return Response(view.raw, media_type="text/plain; charset=utf-8", headers=extra)
@@ -265,7 +281,7 @@ async def raw(workbench: Workbench, request: Request) -> Any:
 @endpoints.add("GET", "/api/v1/message/{id}/part/{part}", returns="application/octet-stream")
 async def part(workbench: Workbench, request: Request) -> Any:
     """One part, decoded, with its own type."""
-    view = await workbench.archive.view(entry_of(workbench, request))
+    view = await workbench.archive.view(await entry_of(workbench, request))
     number = request.path_params["part"]
     for value in (*view.attachments, *view.inlines):
         if value.part_id == number:
@@ -288,14 +304,14 @@ def _active(kind: str) -> bool:
 @endpoints.add("GET", "/view/{id}.txt", returns="text/plain")
 async def view_text(workbench: Workbench, request: Request) -> Any:
     """The text of a message."""
-    view = await workbench.archive.view(entry_of(workbench, request))
+    view = await workbench.archive.view(await entry_of(workbench, request))
     return PlainTextResponse(view.text)
 
 
 @endpoints.add("GET", "/view/{id}.html", returns="text/html")
 async def view_html(workbench: Workbench, request: Request) -> Any:
     """The HTML of a message for a sandboxed frame: no scripts, no forms, nothing from elsewhere."""
-    entry = entry_of(workbench, request)
+    entry = await entry_of(workbench, request)
     view = await workbench.archive.view(entry)
     if not view.html:
         raise Problem(404, "the message has no HTML")
@@ -335,17 +351,25 @@ async def info(workbench: Workbench, request: Request) -> Any:
         "DatabaseSize": sum(entry.size for entry in entries),
         "Messages": len(entries),
         "Unread": sum(not entry.read for entry in entries),
-        "Tags": {},
+        "Tags": dict(sorted(Counter(tag for entry in entries for tag in entry.tags).items())),
         "RuntimeStats": {
             "Uptime": int(server.clock.monotonic() - workbench.began),
-            "Memory": 0,
-            "MessagesDeleted": 0,
+            "Memory": memory_octets(),
+            "MessagesDeleted": workbench.archive.removed_count,
             "SMTPAccepted": server.inbound.accepted_count,
-            "SMTPAcceptedSize": sum(entry.size for entry in entries),
+            "SMTPAcceptedSize": workbench.archive.accepted_octets,
             "SMTPRejected": server.inbound.bad_count,
             "SMTPIgnored": 0,
         },
     }
+
+
+def tag_named(value: object) -> str:
+    """The tag of that name: spaces are made single. Raises Problem 400."""
+    name = " ".join(value.split()) if isinstance(value, str) else ""
+    if not 0 < len(name) <= TAG_CHARACTERS_MAX:
+        raise Problem(400, f"a tag is a text of 1 to {TAG_CHARACTERS_MAX} characters")
+    return name
 
 
 @endpoints.add("GET", "/api/v1/tags")
@@ -366,24 +390,35 @@ async def set_tags(workbench: Workbench, request: Request) -> Any:
     """Give messages these tags and no others; without tags theirs are taken away."""
     body = await read_json(request)
     given = body.get("Tags") or []
-    if not isinstance(given, list) or not all(isinstance(tag, str) and 0 < len(tag) <= 100 for tag in given):
-        raise Problem(400, '"Tags" must be a list of texts of at most 100 characters')
+    if not isinstance(given, list):
+        raise Problem(400, '"Tags" must be a list of texts')
+    names = tuple(sorted({tag_named(tag) for tag in given}))
     if not body.get("IDs"):
         raise Problem(400, '"IDs" must name messages')
     for entry in await chosen(workbench, body):
-        entry.tags = tuple(sorted({" ".join(tag.split()) for tag in given if tag.strip()}))
+        entry.tags = names
         workbench.archive.changed(entry)
     return PlainTextResponse("ok")
 
 
 @endpoints.add("GET", "/api/v1/webui")
 async def webui(workbench: Workbench, request: Request) -> Any:
-    """What Mailpit's page may do here: nothing beyond reading."""
+    """What Mailpit's page may do here."""
+    smarthost = workbench.server.settings.smarthost
+    host = parse_smarthost(smarthost) if smarthost else None
     return {
         "Label": "mailjam",
-        "MessageRelay": {"Enabled": False},
+        "MessageRelay": {
+            "Enabled": host is not None,
+            "SMTPServer": f"{host.name}:{host.port}" if host is not None else "",
+            "ReturnPath": "",
+            "AllowedRecipients": "",
+            "BlockedRecipients": "",
+            "OverrideFrom": "",
+            "PreserveMessageIDs": True,
+        },
         "SpamAssassin": False,
-        "ChaosEnabled": False,
+        "ChaosEnabled": True,
         "DuplicatesIgnored": False,
     }
 

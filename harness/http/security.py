@@ -43,17 +43,28 @@ def host_of(value: str) -> str:
 class Guard:
     """ASGI middleware: 421 for a foreign Host (DNS rebinding), 403 for a foreign Origin, 401 without the token."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), token: str | None = None) -> None:
-        """`hosts`: names beside the loopback's by which the server may be called; none are asked for with a token."""
+    def __init__(
+        self, app: ASGIApp, *, hosts: Iterable[str] = (), token: str | None = None, origins: Iterable[str] = ()
+    ) -> None:
+        """`hosts`: names beside the loopback's by which the server may be called; none are asked for with a token.
+
+        `origins`: whose pages may ask and read the answers (`http://localhost:3000`; `*`: anybody's), as the Fetch
+        standard's CORS protocol lets them. No cookie counts there: with a token, they have to send it.
+        """
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._token = token
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
+        shared = self._shared_with(scope)
+        if shared and scope["method"] == "OPTIONS":
+            await _preflight(scope, shared)(scope, receive, send)
+            return
+        refusal = self._refusal(scope, shared)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -65,13 +76,21 @@ class Guard:
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Referrer-Policy", "no-referrer")
                 headers.setdefault("X-Frame-Options", "DENY")
-                headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+                headers.setdefault("Cross-Origin-Resource-Policy", "cross-origin" if shared else "same-origin")
+                if shared:
+                    headers["Access-Control-Allow-Origin"] = shared
+                    headers.add_vary_header("Origin")
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)
 
         await self._app(scope, receive, send_guarded)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    def _shared_with(self, scope: Scope) -> str:
+        """The origin of the page that asks, if it is one of those that may; or nothing."""
+        origin = Headers(scope=scope).get("origin", "") if self._origins else ""
+        return origin if origin and ("*" in self._origins or origin.lower() in self._origins) else ""
+
+    def _refusal(self, scope: Scope, shared: str) -> Response | None:
         headers = Headers(scope=scope)
         host = host_of(headers.get("host", ""))
         if not self._token and not (is_loopback(host) or host in self._hosts):
@@ -80,10 +99,11 @@ class Guard:
                 status_code=421,
             )
         origin = headers.get("origin")
-        if origin is not None and scope["method"] not in ("GET", "HEAD") and host_of(origin) != host:
-            return PlainTextResponse("a page from elsewhere may not do this\n", status_code=403)
-        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in ("GET", "HEAD"):
-            return PlainTextResponse("a page from elsewhere may not do this\n", status_code=403)
+        foreign = origin is not None and host_of(origin) != host
+        foreign = foreign or headers.get("sec-fetch-site") == "cross-site"
+        if foreign and not shared and scope["method"] not in ("GET", "HEAD"):
+            text = "a page from elsewhere may not do this: allow it with --http-cors ORIGIN\n"
+            return PlainTextResponse(text, status_code=403)
         if self._token and scope["path"] not in OPEN_PATHS:
             return self._ask_token(scope, headers)
         return None
@@ -111,6 +131,21 @@ class Guard:
     def _right(self, given: str) -> bool:
         assert self._token is not None
         return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+
+
+def _preflight(scope: Scope, origin: str) -> Response:
+    """What a browser asks before it lets a page of another origin do more than read."""
+    asked = Headers(scope=scope).get("access-control-request-headers", "")
+    return Response(
+        status_code=204,
+        headers={
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
+            "Access-Control-Allow-Headers": asked or "Authorization, Content-Type",
+            "Access-Control-Max-Age": "600",
+            "Vary": "Origin, Access-Control-Request-Headers",
+        },
+    )
 
 
 def _cookie(headers: Headers) -> str:

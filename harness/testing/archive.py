@@ -145,6 +145,10 @@ class Archive:
         self._visible = 0
         self._unread = range(0)
         """Numbers for messages that the store had before; they are entries once somebody asks for them."""
+        self.accepted_octets = 0
+        """Of all messages that came in over SMTP."""
+        self.removed_count = 0
+        """Messages of which no copy is left."""
         self.bad: list[MessageBad] = []
         """The last messages that went to BAD."""
         self.listeners: list[Callable[[str, Entry], None]] = []
@@ -259,7 +263,9 @@ class Archive:
                 owner = self._owed_by_spool.get(record.spool_name, None)
                 envelope = self._envelopes.pop(record.spool_name, None)
                 for entry in new:
-                    entry.envelope = entry.envelope or envelope
+                    if entry.envelope is None and envelope is not None:
+                        entry.envelope = envelope
+                        self.accepted_octets += entry.size
             elif isinstance(record, changes.FlagsSet):
                 for uid, _ in record.flags:
                     self._changed(record.folder_id, uid)
@@ -386,6 +392,7 @@ class Archive:
     def _drop(self, entry: Entry) -> None:
         if self._removed is None:
             self._entries.pop(entry.name, None)
+        self.removed_count += 1
         self._hidden.discard(entry.number)
         alike = self._by_digest.get(entry.content.digest, [])
         if entry in alike:

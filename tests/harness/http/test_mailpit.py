@@ -67,7 +67,7 @@ async def test_raw_headers_part_and_text(http: httpx.AsyncClient, put: Put) -> N
     await put(MIXED)
     assert (await http.get("/api/v1/message/latest/raw")).content == MIXED
     headers = (await http.get("/api/v1/message/latest/headers")).json()
-    assert headers["Message-Id" if "Message-Id" in headers else "Message-ID"] == ["<one@example.org>"]
+    assert headers["Message-Id"] == ["<one@example.org>"]
     part = await http.get("/api/v1/message/latest/part/3")
     assert (part.content, part.headers["content-type"]) == (b"%PDF-1.4\n", "application/pdf")
     assert (await http.get("/api/v1/message/latest/part/9")).status_code == 404
@@ -132,7 +132,7 @@ async def test_info_tags_webui(http: httpx.AsyncClient, put: Put) -> None:
     info = (await http.get("/api/v1/info")).json()
     assert (info["Messages"], info["Unread"]) == (1, 1)
     assert (await http.get("/api/v1/tags")).json() == []
-    assert (await http.get("/api/v1/webui")).json()["MessageRelay"] == {"Enabled": False}
+    assert (await http.get("/api/v1/webui")).json()["MessageRelay"]["Enabled"] is False
 
 
 async def test_tenants_see_their_own(http: httpx.AsyncClient, put: Put) -> None:

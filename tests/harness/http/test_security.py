@@ -72,3 +72,22 @@ def test_not_loopback(host: str) -> None:
 )
 async def test_paths_from_a_peer_reach_nothing(server: Server, path: str) -> None:
     assert (await ask(server, path)).status_code == 404
+
+
+async def test_pages_of_chosen_origins_may_use_the_api(server: Server) -> None:
+    shop = "http://localhost:3000"
+    transport = httpx.ASGITransport(app=create_app(server, origins=(shop + "/",)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        asked = {"Origin": shop, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-a"}
+        preflight = await client.options("/api/v1/messages", headers=asked)
+        assert preflight.status_code == 204
+        assert preflight.headers["access-control-allow-origin"] == shop
+        assert preflight.headers["access-control-allow-headers"] == "x-a"
+        answer = await client.delete("/api/v1/messages", headers={"Origin": shop, "Sec-Fetch-Site": "cross-site"})
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == shop
+        assert "Origin" in answer.headers["vary"]
+        other = {"Origin": "http://localhost:3001"}
+        assert (await client.delete("/api/v1/messages", headers={**other, "Host": "x.localhost"})).status_code == 403
+        assert "access-control-allow-origin" not in (await client.get("/api/v1/messages", headers=other)).headers
+        assert (await client.get("/api/v1/messages", headers={"Origin": shop, "Host": "evil"})).status_code == 421
