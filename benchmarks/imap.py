@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import multiprocessing
 import os
 import socket
@@ -31,6 +32,7 @@ def serve(pipe: Connection, core: int | None) -> None:
     """Run a server with mailboxes of 1,000, 2,000, 10,000 and 100,000 messages until the pipe closes."""
     if core is not None:
         os.sched_setaffinity(0, {core})
+    gc.set_threshold(50_000, 20, 50)  # as `mailjam serve` does
 
     async def main() -> None:
         settings = Settings(
@@ -129,7 +131,12 @@ def main() -> None:
         b"UID SEARCH UID 400:600 UNSEEN",
         b"STATUS INBOX (MESSAGES)",
         b"SEARCH UNFLAGGED",
+        b"SEARCH SEEN",
         b"SEARCH SUBJECT nowhere",
+        b"SEARCH TEXT nowhere",
+        b"FETCH 1:* FLAGS",
+        b"SORT (SUBJECT) UTF-8 ALL",
+        b"THREAD REFERENCES UTF-8 ALL",
     )
     sizes = (1000, 10000, 100000)
     results: dict[bytes, list[float]] = {}

@@ -207,5 +207,4 @@ async def search_records(session: ImapSession, message: Any) -> SearchRecord:
 
 async def sort_records(session: ImapSession, message: Any) -> SortRecord:
     """The record of a message, computed when it is not there."""
-    found: SortRecord | None = message.content.derived.get(SORT_KEY)
-    return found if found is not None else await _made(session, message, SORT_KEY, sort_record)
+    return await _made(session, message, SORT_KEY, sort_record)

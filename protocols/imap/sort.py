@@ -13,7 +13,7 @@ from .context import check_tag
 from .errors import Bad
 from .messages import require_uid, selected
 from .progress import Progress
-from .records import SortRecord, sort_records
+from .records import SORT_KEY, SortRecord, sort_records
 from .scanner import Scanner
 from .search import Found, Options, extended_result, plain_result, read_options, read_program, run, to_save
 from .states import COMMANDS, SELECTED
@@ -87,10 +87,13 @@ async def with_records(session: ImapSession, found: Found) -> list[Keyed]:
     progress = Progress(session, len(found))
     keyed: list[Keyed] = []
     for index, (number, message) in enumerate(found):
-        try:
-            keyed.append((number, message, await sort_records(session, message)))
-        except NoSuchMessage:
-            continue
+        record = message.content.derived.get(SORT_KEY)
+        if record is None:
+            try:
+                record = await sort_records(session, message)
+            except NoSuchMessage:
+                continue
+        keyed.append((number, message, record))
         if index % 1000 == 999:
             await progress.rest(index)
     return keyed

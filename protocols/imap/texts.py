@@ -60,23 +60,33 @@ def part_text(octets: bytes, part: Part) -> str:
 
 def body_contains(octets: bytes, root: Part, needle: str) -> bool:
     """Whether a body (not the header of the message) holds the case-folded text: text parts and headers of parts."""
-    for part in root.walk():
+    for part in root.walk() if root.children or root.message is not None else (root,):
         if part is not root and needle in fold(decode_words(octets[part.start : part.body_start])):
             return True
-        if part.type == "text" and needle in fold(part_text(octets, part)):
-            return True
-        opaque = part.type == "multipart" and not part.children
-        if opaque and needle in fold(decode_text(octets[part.body_start : part.end])):
+        if part.type == "text":
+            text = part_text(octets, part)
+        elif part.type == "multipart" and not part.children:  # it has no parts after all: what is there is its text
+            text = decode_text(octets[part.body_start : part.end])
+        else:
+            continue
+        if needle in fold(text):
             return True
     return False
 
 
 def header_contains(octets: bytes, root: Part, needle: str) -> bool:
-    """Whether the message's header holds the case-folded text, as it stands or decoded."""
+    """Whether the message's header holds the case-folded text, as it stands, unfolded or decoded."""
     raw = octets[root.start : root.body_start]
-    if needle in fold(decode_text(raw)):
+    text = fold(decode_text(raw))
+    if needle in text:
         return True
-    return any(needle in header_text(value) for _, value in root.headers)
+    if not raw.isascii():
+        return any(needle in header_text(value) for _, value in root.headers)
+    if "\n " in text or "\n\t" in text:
+        text = text.replace("\r\n ", " ").replace("\r\n\t", "\t").replace("\n ", " ").replace("\n\t", "\t")
+        if needle in text:
+            return True
+    return b"=?" in raw and any(needle in header_text(value) for _, value in root.headers if b"=?" in value)
 
 
 def _first_text(root: Part) -> Part | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from protocols.reply import Reply
 
 from .errors import Bad
 from .messages import require_uid, selected
+from .progress import Progress
 from .scanner import Scanner
 from .search import read_program, run
 from .sort import Keyed, with_records
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 ANCESTORS_MAX = 1000
 """How far up a chain of references a loop is looked for; a deeper chain is broken there."""
+
+
+STEP_MESSAGES = 5000
+"""Messages linked before other sessions have their turn."""
 
 
 class Node:
@@ -43,11 +48,13 @@ class Node:
         return self.item is None
 
     def adopt(self, child: Node) -> None:
-        """Take a node away from its parent and put it below this one."""
-        if child.parent is not None:
-            child.parent.children.remove(child)
+        """Put a node that has no parent below this one."""
         child.parent = self
         self.children.append(child)
+
+
+Steps = Generator[int, None, list[Node]]
+"""Work cut into steps, so that other sessions have their turn: yields messages done, returns threads."""
 
 
 @dataclass(slots=True)
@@ -77,8 +84,13 @@ async def thread(session: ImapSession, threading: Threading) -> Reply:
     by_uid = require_uid(session)
     program = read_program(session, threading.scanner, threading.charset)
     items = await with_records(session, await run(session, selected(session), program))
-    roots = by_subject(items, by_uid) if threading.algorithm == "ORDEREDSUBJECT" else by_references(items, by_uid)
-    text = format_threads(roots)
+    steps = by_subject(items, by_uid) if threading.algorithm == "ORDEREDSUBJECT" else by_references(items, by_uid)
+    progress = Progress(session, len(items))
+    try:
+        while True:
+            await progress.rest(next(steps))
+    except StopIteration as end:
+        text = format_threads(end.value)
     session.send(b"* THREAD%b\r\n" % (b" " + text if text else b""))
     return session.ok(session.verb + b" completed")
 
@@ -95,10 +107,12 @@ def _in_order(nodes: Iterable[Node]) -> list[Node]:
     return sorted(nodes, key=lambda node: (node.date, node.item[0] if node.item else 0))
 
 
-def by_subject(items: Sequence[Keyed], by_uid: bool) -> list[Node]:
+def by_subject(items: Sequence[Keyed], by_uid: bool) -> Steps:
     """ORDEREDSUBJECT: messages of one base subject; the first is the parent of the others."""
     groups: dict[str, list[Node]] = {}
-    for node in _in_order(_nodes(items, by_uid)):
+    nodes = _in_order(_nodes(items, by_uid))
+    yield 0
+    for node in nodes:
         assert node.item is not None
         groups.setdefault(node.item[2].base_subject, []).append(node)
     roots = []
@@ -109,25 +123,31 @@ def by_subject(items: Sequence[Keyed], by_uid: bool) -> list[Node]:
     return _in_order(roots)
 
 
-def by_references(items: Sequence[Keyed], by_uid: bool) -> list[Node]:
+def by_references(items: Sequence[Keyed], by_uid: bool) -> Steps:
     """REFERENCES: the six steps of RFC 5256."""
     root = Node()
-    for node in _link(items, by_uid):
+    for node in (yield from _link(items, by_uid)):
         root.adopt(node)
+    yield len(items)
     _prune(root)
+    yield len(items)
     _date_dummies(root.children)
     root.children = _in_order(root.children)
+    yield len(items)
     _gather_subjects(root)
+    yield len(items)
     _sort_all(root)
+    yield len(items)
     return root.children
 
 
-def _link(items: Sequence[Keyed], by_uid: bool) -> list[Node]:
+def _link(items: Sequence[Keyed], by_uid: bool) -> Steps:
     """Step 1: nodes by Message-ID, each reference the parent of the next. Returns those without a parent."""
     table: dict[bytes, Node] = {}
-    nodes = []
     unnamed: list[Node] = []
-    for item in items:
+    for done, item in enumerate(items, 1):
+        if done % STEP_MESSAGES == 0:
+            yield done
         own = item[2].message_id
         known = table.get(own) if own else None
         number = item[1].uid if by_uid else item[0]
@@ -141,21 +161,25 @@ def _link(items: Sequence[Keyed], by_uid: bool) -> list[Node]:
                 table[own] = node
             else:
                 unnamed.append(node)  # no Message-ID, or one that another message has
-        nodes.append((node, item[2].references))
         previous: Node | None = None
         for reference in item[2].references:
             place = table.get(reference)
             if place is None:
                 place = table[reference] = Node()
             if previous is not None and place.parent is None and not _is_above(place, previous):
-                previous.adopt(place)
+                place.parent = previous
             previous = place
         if previous is not None and not _is_above(node, previous):
-            previous.adopt(node)
-        elif node.parent is not None and previous is None:
-            node.parent.children.remove(node)
+            node.parent = previous
+        elif previous is None:
             node.parent = None
-    return [node for node in (*table.values(), *unnamed) if node.parent is None]
+    tops = []
+    for node in (*table.values(), *unnamed):
+        if node.parent is None:
+            tops.append(node)
+        else:
+            node.parent.children.append(node)
+    return tops
 
 
 def _is_above(node: Node, other: Node) -> bool:

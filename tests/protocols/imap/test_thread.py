@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.imap.records import SortRecord, base_subject
-from protocols.imap.thread import by_references, by_subject, format_threads
+from protocols.imap.thread import Steps, by_references, by_subject, format_threads
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,16 @@ def item(number: int, own: str, references: str = "", subject: str = "", *, repl
     return number, SimpleNamespace(uid=number * 10, internal_date=float(number)), record
 
 
+def finished(steps: Steps) -> bytes:
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        return format_threads(end.value)
+
+
 def threads(*items: Any) -> bytes:
-    return format_threads(by_references(items, False))
+    return finished(by_references(items, False))
 
 
 def test_references_make_threads() -> None:
@@ -64,6 +72,13 @@ def test_loops_and_doubles_do_no_harm() -> None:
     assert threads(item(1, "<a>"), item(2, "<a>"), item(3, "<a>", "<a>")).count(b"3") == 1
 
 
+def test_references_that_contradict_each_other() -> None:
+    """The first link between two messages stays (RFC 5256 section 3, step 1)."""
+    a, b, c = item(1, "<a>"), item(2, "<b>", "<c> <a>"), item(3, "<c>", "<b>")
+    assert threads(a, b, c) == b"(3 1 2)"
+    assert threads(b, c) == b"(3 2)"
+
+
 def test_subjects_join_threads() -> None:
     assert threads(item(1, "<a>", subject="x"), item(2, "<b>", subject="x", reply=True)) == b"(1 2)"
     assert threads(item(1, "<a>", subject="x"), item(2, "<b>", subject="x")) == b"((1)(2))"
@@ -76,7 +91,7 @@ def test_ordered_subject() -> None:
         item(3, "<c>", subject="x"),
         item(4, "<d>", subject="x"),
     ]
-    assert format_threads(by_subject(items, False)) == b"(1 (3)(4))(2)"
+    assert finished(by_subject(items, False)) == b"(1 (3)(4))(2)"
 
 
 @settings(max_examples=150, deadline=None)
