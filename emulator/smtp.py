@@ -390,7 +390,7 @@ class Plugged(SmtpSession, HandlerView):
             return b""
         if result.message:
             return self.line(result.message)
-        return await self.login_failed("authentication credentials invalid")
+        return await self.login_failed("Authentication credentials invalid")
 
 
 class PluggedLmtp(Plugged, LmtpSession):

@@ -91,7 +91,7 @@ Outcome = Challenge | Success | Failure
 _Steps = Generator[bytes | _Check, Any, Success | Failure]
 """A mechanism: yields challenges, is sent responses, returns how it ended. `yield b""` asks for a first word."""
 
-_REFUSED = Failure("authentication credentials invalid")
+_REFUSED = Failure("Authentication credentials invalid")
 
 
 class Exchange:

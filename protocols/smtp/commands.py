@@ -61,7 +61,7 @@ async def mail(session: SmtpSession, arguments: PathArguments) -> Reply:
     if session.settings.smtp_tls_required and not session.connection.tls:
         raise Refusal(530, "5.7.0", "must issue a STARTTLS command first")
     if session.settings.login_required and not session.user:
-        raise Refusal(530, "5.7.0", "authentication required")
+        raise Refusal(530, "5.7.0", "Authentication required")
     options: dict[str, Any] = {}
     if arguments.given:
         options = parameters.read(parameters.MAIL, arguments.given, session.offered, session.circumstances())

@@ -132,6 +132,8 @@ class SmtpSession(Session["SmtpSession"]):
         """The reply to RCPT, DATA or BDAT out of their order."""
         if self.state == START:
             return self.reply(503, "5.5.1", f"send {self.greeting_verbs[0]} first")
+        if self.settings.login_required and not self.user:  # RFC 4954 section 6: to any command
+            return self.reply(530, "5.7.0", "Authentication required")
         if self.transaction is not None and self.transaction.refused:
             return self.reply(554, "5.5.1", "no valid recipients")
         return self.reply(503, "5.5.1", "need MAIL first" if self.transaction is None else "need RCPT first")

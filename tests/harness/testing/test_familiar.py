@@ -87,7 +87,7 @@ def test_logins(smtpd: Smtpd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smtpd.config, "enforce_auth", True)
     smtpd.config.login_username, smtpd.config.login_password = "anna", "other"
     with smtplib.SMTP(smtpd.hostname, smtpd.port) as client:
-        with pytest.raises(smtplib.SMTPSenderRefused, match="authentication required"):
+        with pytest.raises(smtplib.SMTPSenderRefused, match="Authentication required"):
             client.sendmail("a@example.org", "bob@example.com", TEXT)
         client.login("anna", "other")
         client.sendmail("a@example.org", "bob@example.com", TEXT)
