@@ -10,6 +10,7 @@ import hashlib
 import os
 import socket
 import ssl
+import warnings
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -46,11 +47,11 @@ class Authority:
         self.trust(context)
         return context
 
-    def server_context(self, names: tuple[str, ...]) -> ssl.SSLContext:
-        """A server's context with a new certificate for the names and addresses."""
+    def server_context(self, names: tuple[str, ...], version_min: str = "1.2") -> ssl.SSLContext:
+        """A server's context with a new certificate for the names and addresses. Raises SettingsError."""
         # fetchmail refuses certificates without a common name, though RFC 6125 has done away with it
         certificate = self._ca.issue_cert(*names, common_name=names[0])
-        context = _server_context()
+        context = _server_context(version_min)
         certificate.configure_cert(context)
         _remember_end_point(context, certificate.cert_chain_pems[0].bytes())
         return context
@@ -82,8 +83,8 @@ def _authority_in_memory() -> Authority:
 
 
 @cache
-def _context_in_memory(names: tuple[str, ...]) -> ssl.SSLContext:
-    return _authority_in_memory().server_context(names)
+def _context_in_memory(names: tuple[str, ...], version_min: str) -> ssl.SSLContext:
+    return _authority_in_memory().server_context(names, version_min)
 
 
 def default_directory() -> Path:
@@ -129,24 +130,38 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     if not settings.tls:
         return None
     if settings.tls_certificate is not None:
-        return _context_from_files(settings.tls_certificate, settings.tls_key)
+        return _context_from_files(settings.tls_certificate, settings.tls_key, settings.tls_version_min)
     if settings.tls_key is not None:
         raise SettingsError("--tls-key needs --tls-certificate")
     names = certificate_names(settings)
     if settings.tls_directory is None:
-        return _context_in_memory(names)
-    return authority(settings.tls_directory).server_context(names)
+        return _context_in_memory(names, settings.tls_version_min)
+    return authority(settings.tls_directory).server_context(names, settings.tls_version_min)
 
 
-def _server_context() -> ssl.SSLContext:
+_VERSIONS = {
+    "1.0": ssl.TLSVersion.TLSv1,
+    "1.1": ssl.TLSVersion.TLSv1_1,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+
+
+def _server_context(version_min: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if version_min not in _VERSIONS:
+        raise SettingsError(f"tls_version_min: {version_min!r} is no version of TLS: write {', '.join(_VERSIONS)}")
+    with warnings.catch_warnings():  # that the old versions are not safe is why they have to be asked for
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = _VERSIONS[version_min]
+    if version_min < "1.2":  # they sign with SHA-1, which OpenSSL does at its lowest level of security only
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def _context_from_files(certificate: Path, key: Path | None) -> ssl.SSLContext:
-    context = _server_context()
+def _context_from_files(certificate: Path, key: Path | None, version_min: str) -> ssl.SSLContext:
+    context = _server_context(version_min)
     try:
         octets = certificate.read_bytes()
         context.load_cert_chain(certificate, key, password=_no_password)

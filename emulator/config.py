@@ -139,6 +139,8 @@ class Settings:
     """Where the certificate authority is kept from one start to the next; None: in memory."""
     tls: bool = True
     """Whether STARTTLS is offered; without files a certificate authority of our own makes a certificate."""
+    tls_version_min: str = "1.2"
+    """The oldest version of TLS that is spoken: 1.0 for clients of the time (c-client's STARTTLS), 1.1, 1.2 or 1.3."""
 
     inbound_threads: int = 4
     """Workers that convert what is in `In` (the Internet Mail Service's inbound threads)."""

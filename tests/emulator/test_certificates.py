@@ -45,15 +45,28 @@ async def test_the_certificate_of_our_own_is_valid_for_all_names_of_this_host(na
     assert await handshake(context, client, name) == "TLSv1.3"
 
 
-async def test_tls_before_1_2_is_refused() -> None:
-    context = certificates.server_context(SETTINGS)
-    assert context is not None
+def old_client() -> ssl.SSLContext:
     client = certificates.authority(None).client_context()
     client.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLS"):
-        client.minimum_version, client.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        client.minimum_version, client.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1
+    return client
+
+
+async def test_tls_before_1_2_is_refused() -> None:
+    context = certificates.server_context(SETTINGS)
+    assert context is not None
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        await handshake(context, client, "localhost")
+        await handshake(context, old_client(), "localhost")
+
+
+async def test_old_tls_is_spoken_when_asked_for() -> None:
+    context = certificates.server_context(replace(SETTINGS, tls_version_min="1.0"))
+    assert context is not None
+    assert await handshake(context, old_client(), "localhost") == "TLSv1"
+    assert await handshake(context, certificates.authority(None).client_context(), "localhost") == "TLSv1.3"
+    with pytest.raises(SettingsError, match=r"write 1\.0, 1\.1"):
+        certificates.server_context(replace(SETTINGS, tls_version_min="3.0"))
 
 
 def test_no_tls() -> None:

@@ -32,9 +32,10 @@ $news xover [lindex $group 1] [lindex $group 2]
 $news article [lindex $group 1]
 $news quit
 puts "ok nntp NNTP"
-foreach name {IMAP IMAPS} {
+foreach name {IMAP "IMAP STARTTLS" IMAPS} {
     set imap4::use_ssl [expr {$name eq "IMAPS"}]
-    set imap [imap4::open localhost $env($name)]
+    set imap [imap4::open localhost $env([lindex $name 0])]
+    if {$name eq "IMAP STARTTLS" && [imap4::starttls $imap]} { error "starttls" }
     if {[imap4::login $imap alice secret] || [imap4::select $imap INBOX]} { error "select" }
     if {![string match "*number 1*" [imap4::fetch $imap 1:2 -inline FLAGS FROM: SUBJECT:]]} { error "fetch" }
     if {[imap4::search $imap subject number]} { error "search" }
