@@ -4,13 +4,15 @@
     mailjam swarm mixed --mqtt mqtt://broker/lab --agents 3 --target mail.example:1025,1110,1143,1119
 
 An agent says `idle` below PREFIX/agents/ID (retained; its last will says `gone`). A run goes prepare → ready → go →
-result. An agent that dies is taken out of the sum, named, and waited for no more.
+result. An agent that dies is taken out of the sum, named, and waited for no more. Orders are repeated until they are
+answered and results until they are heard, so that a run survives a restart of the broker.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -18,7 +20,7 @@ import secrets
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,13 @@ CLIENTS_MAX = 2000
 RUN_SECONDS_MAX = 3600.0
 PAYLOAD_OCTETS_MAX = 1 << 20
 PREPARE_SECONDS_MAX = 30.0
+REPEAT_SECONDS = 1.0
+"""How often an order is repeated to those who have not answered it."""
+RECONNECT_SECONDS = 0.5
+GONE_SECONDS = 5.0
+"""An agent that is away for so long is dead."""
+BROKER_AWAY_SECONDS_MAX = 120.0
+RUNS_REMEMBERED_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,35 +245,44 @@ def _decoded(message: aiomqtt.Message) -> Any:
 
 
 class Agent:
-    """Waits at the broker for runs; comes back when the broker does."""
+    """Waits at the broker for runs; comes back when the broker does. Orders may come twice: they are done once."""
 
     def __init__(self, broker: Broker, name: str = "") -> None:
         self._broker = broker
         self.name = name or f"{socket.gethostname().partition('.')[0]}-{os.getpid()}-{secrets.token_hex(2)}"
         self._plans: dict[str, tuple[Plan, int]] = {}
-        self._begun: deque[str] = deque(maxlen=100)
-        """Runs that were begun here: with QoS 1 an order may come twice."""
-        self._unsent: list[tuple[str, str]] = []
-        """Results (topic, text) of runs during which the broker went away."""
+        self._begun: deque[str] = deque(maxlen=RUNS_REMEMBERED_MAX)
+        self._results: dict[str, str] = {}
+        """The texts of results by run: told again to whoever missed them."""
+        self._unsent: list[str] = []
+        """Runs whose results are to be told."""
+        self._client: aiomqtt.Client | None = None
+        self._sending = asyncio.Lock()
+        self._work: asyncio.Task[None] | None = None
+        self._busy_with = ""
 
     async def run(self) -> None:
         """Serve runs until cancelled."""
         from aiomqtt import MqttError  # noqa: PLC0415  # an extra
 
-        while True:
-            try:
-                await self._serve()
-            except (MqttError, OSError):
-                await asyncio.sleep(0.5)
+        try:
+            while True:
+                try:
+                    await self._serve()
+                except (MqttError, OSError):
+                    await asyncio.sleep(RECONNECT_SECONDS)
+        finally:
+            if self._work is not None:
+                self._work.cancel()
 
     async def _serve(self) -> None:
         prefix, topic = self._broker.prefix, f"{self._broker.prefix}/agents/{self.name}"
         async with self._broker.client(f"agent-{self.name}", will_of(topic, '{"state": "gone"}')) as client:
             await client.subscribe(f"{prefix}/swarm/+/prepare", qos=1)
             await client.subscribe(f"{prefix}/swarm/+/go", qos=1)
-            await client.publish(topic, json.dumps({"state": "idle"}), qos=1, retain=True)
-            await self._send_results(client)
+            self._client = client
             try:
+                await self._tell()
                 async for message in client.messages:
                     value = _decoded(message)
                     if isinstance(value, dict):
@@ -273,37 +291,64 @@ class Agent:
                 async with asyncio.timeout(2):
                     await client.publish(topic, '{"state": "gone"}', qos=1, retain=True)
                 raise
+            finally:
+                self._client = None
 
-    async def _send_results(self, client: aiomqtt.Client) -> None:
-        while self._unsent:
-            topic, text = self._unsent[0]
-            await client.publish(topic, text, qos=1)
-            self._unsent.pop(0)
+    async def _tell(self) -> None:
+        """Publish the state and what is unsent, if the broker is there; if not, it is done when it comes back."""
+        from aiomqtt import MqttError  # noqa: PLC0415  # an extra
+
+        async with self._sending:
+            client, prefix = self._client, self._broker.prefix
+            if client is None:
+                return
+            state = {"state": "busy", "run": self._busy_with} if self._busy_with else {"state": "idle"}
+            try:
+                await client.publish(f"{prefix}/agents/{self.name}", json.dumps(state), qos=1, retain=True)
+                while self._unsent:
+                    run = self._unsent[0]
+                    await client.publish(f"{prefix}/swarm/{run}/result", self._results[run], qos=1)
+                    self._unsent.pop(0)
+            except MqttError:
+                pass
 
     async def _hear(self, client: aiomqtt.Client, what: str, value: dict[str, Any]) -> None:
+        run = str(value.get("run"))
         if what == "prepare":
-            agents = value.get("agents")
-            if not isinstance(agents, list) or self.name not in agents:
-                return
-            try:
-                plan = Plan(**value["plan"])
-                plan.check()
-            except (TypeError, KeyError, SettingsError) as problem:
-                answer = {"agent": self.name, "problem": str(problem)}
-                await client.publish(f"{self._broker.prefix}/swarm/{value.get('run')}/ready", json.dumps(answer), qos=1)
-                return
-            if plan.run in self._begun:
-                return
+            await self._prepare(client, run, value)
+        elif what == "go" and run in self._results and self.name in (value.get("missing") or ()):
+            if run not in self._unsent:
+                self._unsent.append(run)
+            await self._tell()
+        elif what == "go" and run in self._plans and not self._busy_with:
+            plan, number = self._plans.pop(run)
+            self._begun.append(run)
+            self._busy_with = run
+            self._work = asyncio.get_running_loop().create_task(self._carry_out(plan, number))
+            await self._tell()
+
+    async def _prepare(self, client: aiomqtt.Client, run: str, value: dict[str, Any]) -> None:
+        agents = value.get("agents")
+        if not isinstance(agents, list) or self.name not in agents or run in self._begun:
+            return
+        answer = {"agent": self.name}
+        try:
+            plan = Plan(**value["plan"])
+            plan.check()
             self._plans = {plan.run: (plan, agents.index(self.name))}
-            answer = {"agent": self.name}
-            await client.publish(f"{self._broker.prefix}/swarm/{plan.run}/ready", json.dumps(answer), qos=1)
-        elif what == "go" and value.get("run") in self._plans:
-            plan, number = self._plans.pop(str(value["run"]))
-            self._begun.append(plan.run)
-            result = await work(plan, number)
-            answer = {"agent": self.name, **result.as_dict()}
-            self._unsent.append((f"{self._broker.prefix}/swarm/{plan.run}/result", json.dumps(answer)))
-            await self._send_results(client)
+        except (TypeError, KeyError, SettingsError) as problem:
+            answer["problem"] = str(problem)
+        await client.publish(f"{self._broker.prefix}/swarm/{run}/ready", json.dumps(answer), qos=1)
+
+    async def _carry_out(self, plan: Plan, number: int) -> None:
+        """Beside the connection, which may end meanwhile."""
+        result = await work(plan, number)
+        self._results[plan.run] = json.dumps({"agent": self.name, **result.as_dict()})
+        if len(self._results) > RUNS_REMEMBERED_MAX:
+            del self._results[next(iter(self._results))]
+        self._unsent = [run for run in self._unsent if run in self._results] + [plan.run]
+        self._busy_with = ""
+        await self._tell()
 
 
 # --- the swarm --------------------------------------------------------------------------------------------------------
@@ -326,8 +371,15 @@ class Swarm:
         self.plan = plan
         self._wanted = agents
         self._gather_seconds_max = gather_seconds_max
+        self._client: aiomqtt.Client | None = None
+        self._connected = asyncio.Event()
+        self._connections = 0
         self._states: dict[str, str] = {}
+        self._gone_at: dict[str, float] = {}
+        """When agents went: some come back, as after a restart of the broker."""
         self._ready: set[str] = set()
+        self._unfit: set[str] = set()
+        """Agents that refuse the plan, or whose result cannot be read."""
         self._changed = asyncio.Event()
         self.chosen: list[str] = []
         self.results: dict[str, Result] = {}
@@ -337,18 +389,61 @@ class Swarm:
         """Jams of the target that it told of at the same broker, below the same prefix."""
 
     async def run(self) -> Result:
-        """Gather agents, start them at one instant, add up. Raises SettingsError when there are not enough."""
+        """Gather agents, start them at one instant, add up. The broker may go away meanwhile, if it comes back.
+
+        Raises SettingsError when there are not enough agents, or no broker.
+        """
+        loop = asyncio.get_running_loop()
+        connecting, leading = loop.create_task(self._stay_connected()), loop.create_task(self._lead())
+        try:
+            await asyncio.wait((connecting, leading), return_when=asyncio.FIRST_COMPLETED)
+            if connecting.done():
+                connecting.result()
+            return await leading
+        finally:
+            for task in (connecting, leading):
+                task.cancel()
+            await asyncio.gather(connecting, leading, return_exceptions=True)
+
+    async def _stay_connected(self) -> None:
+        from aiomqtt import MqttError  # noqa: PLC0415  # an extra
+
         prefix, run = self._broker.prefix, self.plan.run
-        async with self._broker.client(f"swarm-{run}") as client:
-            ours = (f"{prefix}/swarm/{run}/ready", f"{prefix}/swarm/{run}/result")
-            for topic in (f"{prefix}/agents/+", f"{prefix}/state/jam", *ours):
-                await client.subscribe(topic, qos=1)
-            async with asyncio.TaskGroup() as group:
-                listening = group.create_task(self._listen(client))
-                try:
-                    return await self._lead(client)
-                finally:
-                    listening.cancel()
+        while True:
+            try:
+                async with self._broker.client(f"swarm-{run}") as client:
+                    for topic in ("agents/+", "state/jam", f"swarm/{run}/ready", f"swarm/{run}/result"):
+                        await client.subscribe(f"{prefix}/{topic}", qos=1)
+                    self._client = client
+                    self._connections += 1
+                    self._connected.set()
+                    await self._listen(client)
+            except (MqttError, OSError) as problem:
+                if not self._connections:
+                    place = f"{self._broker.host}:{self._broker.port}"
+                    raise SettingsError(f"no broker at {place} (--mqtt): {problem}") from None
+            finally:
+                self._connected.clear()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _order(self, what: str, value: dict[str, Any]) -> None:
+        """Publish, when the broker is there. Raises SettingsError when it stays away."""
+        from aiomqtt import MqttError  # noqa: PLC0415  # an extra
+
+        text = json.dumps({"run": self.plan.run, **value})
+        try:
+            async with asyncio.timeout(BROKER_AWAY_SECONDS_MAX):
+                while True:
+                    await self._connected.wait()
+                    assert self._client is not None
+                    try:
+                        await self._client.publish(f"{self._broker.prefix}/swarm/{self.plan.run}/{what}", text, qos=1)
+                    except MqttError:
+                        await asyncio.sleep(RECONNECT_SECONDS)
+                    else:
+                        return
+        except TimeoutError:
+            raise SettingsError(f"the broker stayed away for {BROKER_AWAY_SECONDS_MAX:g} s") from None
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
@@ -360,49 +455,68 @@ class Swarm:
     def _hear(self, parts: list[str], value: dict[str, Any]) -> None:
         if parts[-2] == "agents":
             self._states[parts[-1]] = str(value.get("state"))
-            if value.get("state") == "gone" and parts[-1] in self.chosen and parts[-1] not in self.results:
-                self.lost.append(parts[-1])
+            if value.get("state") == "gone":
+                self._gone_at.setdefault(parts[-1], time.monotonic())
+            else:
+                self._gone_at.pop(parts[-1], None)
         elif parts[-2:] == ["state", "jam"]:
             if value.get("jammed") and self.chosen:
                 self.jams += [text for text in map(_edges, value.get("cycles") or ()) if text not in self.jams]
-        elif parts[-1] == "ready" and "problem" not in value:
-            self._ready.add(str(value.get("agent")))
+        elif parts[-1] == "ready":
+            (self._unfit if "problem" in value else self._ready).add(str(value.get("agent")))
         elif parts[-1] == "result":
             try:
                 self.results[str(value["agent"])] = Result.from_dict(value)
             except (ValueError, KeyError, TypeError, AttributeError):
-                self.lost.append(str(value.get("agent")))
+                self._unfit.add(str(value.get("agent")))
 
-    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                while not condition():
-                    self._changed.clear()
+    def _missing(self, there: Collection[str]) -> list[str]:
+        """Agents of the run that are not there yet, and not dead: gone, and not back for a while."""
+        now = time.monotonic()
+        dead = {name for name, then in self._gone_at.items() if now - then >= GONE_SECONDS} | self._unfit
+        return [name for name in self.chosen if name not in there and name not in dead]
+
+    async def _until(
+        self, condition: Callable[[], bool], seconds: float, order: Callable[[], Awaitable[None]] | None = None
+    ) -> bool:
+        """Wait; the order is repeated meanwhile, for the broker may have lost it. Its absence does not count."""
+        left, first = seconds, True
+        while not condition():
+            if left <= 0:
+                return False
+            if order is not None and (first or not self._changed.is_set()):
+                await order()
+            first = False
+            self._changed.clear()
+            began = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(REPEAT_SECONDS, left)):
                     await self._changed.wait()
-        except TimeoutError:
-            return False
+            left -= time.monotonic() - began
         return True
 
     def _idle(self) -> list[str]:
         return sorted(name for name, state in self._states.items() if state == "idle")
 
-    async def _lead(self, client: aiomqtt.Client) -> Result:
-        topic = f"{self._broker.prefix}/swarm/{self.plan.run}"
+    async def _lead(self) -> Result:
+        await self._connected.wait()
         if not await self._until(lambda: len(self._idle()) >= self._wanted, self._gather_seconds_max):
             raise SettingsError(
                 f"{len(self._idle())} of {self._wanted} agents are at the broker: start more (`mailjam agent --mqtt …`)"
             )
         self.chosen = self._idle()[: self._wanted]
-        order = {"run": self.plan.run, "agents": self.chosen, "plan": asdict(self.plan)}
-        await client.publish(f"{topic}/prepare", json.dumps(order), qos=1)
-        await self._until(lambda: self._ready | set(self.lost) >= set(self.chosen), PREPARE_SECONDS_MAX)
+        plan = {"agents": self.chosen, "plan": asdict(self.plan)}
+        await self._until(
+            lambda: not self._missing(self._ready), PREPARE_SECONDS_MAX, lambda: self._order("prepare", plan)
+        )
         if not self._ready:
             raise SettingsError("no agent took the plan: are they of this version?")
-        self.lost += [name for name in self.chosen if name not in self._ready and name not in self.lost]
-        await client.publish(f"{topic}/go", json.dumps({"run": self.plan.run}), qos=1)
-        seconds = self.plan.seconds + self.plan.hung_seconds + 10
-        await self._until(lambda: set(self.results) | set(self.lost) >= set(self.chosen), seconds)
-        self.lost += [name for name in self.chosen if name not in self.results and name not in self.lost]
+        await self._until(
+            lambda: not self._missing(self.results),
+            self.plan.seconds + self.plan.hung_seconds + 10,
+            lambda: self._order("go", {"missing": self._missing(self.results)}),
+        )
+        self.lost = [name for name in self.chosen if name not in self.results]
         total = Result()
         for result in self.results.values():
             total.merge(result)
@@ -478,11 +592,7 @@ def _run_swarm(arguments: argparse.Namespace) -> int:
     )
     Broker.check_library()
     swarm = Swarm(Broker.parse(arguments.mqtt), plan, arguments.agents)
-    try:
-        total = asyncio.run(swarm.run())
-    except BaseExceptionGroup as problems:
-        first = problems.exceptions[0]
-        raise SettingsError(str(first)) from None
+    total = asyncio.run(swarm.run())
     for jam in swarm.jams:
         print(f"JAMMED: {jam}")
     print("\n".join(total.lines()))

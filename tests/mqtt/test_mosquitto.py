@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from emulator.config import SettingsError
 from emulator.server import Server
 from harness.clients import SmtpClient
 from harness.mqtt import Broker, Publisher, Sequence
@@ -56,6 +57,10 @@ class Mosquitto:
             except OSError:
                 await asyncio.sleep(0.01)
         pytest.fail("mosquitto does not listen")
+
+    def forget(self) -> None:
+        """Lose what was retained."""
+        (self._config.parent / "mosquitto.db").unlink(missing_ok=True)
 
     async def stop(self) -> None:
         if self._process is not None:
@@ -252,7 +257,43 @@ async def test_a_result_outlives_the_broker(broker: Mosquitto, server: Server) -
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_swarm_adds_up_and_survives_a_dead_agent(broker: Mosquitto, server: Server) -> None:
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_a_swarm_survives_a_restart_of_the_broker(broker: Mosquitto, server: Server, forgets: bool) -> None:
+    agents = [Agent(Broker.parse(broker.url), f"agent-{number}") for number in range(2)]
+    tasks = [asyncio.ensure_future(agent.run()) for agent in agents]
+    plan = Plan("run5", "submit", "127.0.0.1", {"smtp": server.addresses["smtp"][1]}, clients=2, seconds=1.0)
+    swarm = Swarm(Broker.parse(broker.url), plan, 2, gather_seconds_max=30)
+    running = asyncio.ensure_future(swarm.run())
+    async with asyncio.timeout(30):
+        while server.inbound.accepted_count == 0:
+            await asyncio.sleep(0.01)
+    await broker.stop()
+    if forgets:
+        broker.forget()
+    async with asyncio.timeout(30):
+        while not all(agent._unsent for agent in agents):
+            await asyncio.sleep(0.01)
+    await broker.start()
+    total = await running
+    assert swarm.lost == []
+    assert sorted(swarm.results) == ["agent-0", "agent-1"]
+    assert total.latencies["smtp message"].total == server.inbound.accepted_count
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_swarm_without_a_broker_says_so(broker: Mosquitto) -> None:
+    await broker.stop()
+    plan = Plan("run6", "submit", "127.0.0.1", {"smtp": 25})
+    with pytest.raises(SettingsError, match="no broker at 127"):
+        await Swarm(Broker.parse(broker.url), plan, 1).run()
+
+
+async def test_swarm_adds_up_and_survives_a_dead_agent(
+    broker: Mosquitto, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.swarm.GONE_SECONDS", 1.0)
     agents = [Agent(Broker.parse(broker.url), f"agent-{number}") for number in range(2)]
     tasks = [asyncio.ensure_future(agent.run()) for agent in agents]
     dying = await asyncio.create_subprocess_exec(
