@@ -92,10 +92,11 @@ class _Passed:
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return
-        yield
+        return _NOTHING
 
 
+_NOTHING: Generator[Any, Any, None] = iter(())  # type: ignore[assignment]
+"""Is at its end, whoever awaits it."""
 PASSED = _Passed()
 PAUSE = PointOp(Point("pause"), None, None)
 
@@ -169,13 +170,14 @@ class ExploredSection(CriticalSection):
     __slots__ = ()
 
     def leave(self) -> None:
-        if ops._running is None:  # the engine closes what jammed, outside of the actor's context
+        running = ops._running
+        if running is None:  # the engine closes what jammed, outside of the actor's context
             return
         super().leave()
-        touch(_SECTION_KEYS[self.name], RELEASE)
+        running.touched.append(_RELEASES[self.name])
 
 
-_SECTION_KEYS = {name: f"section:{name}" for name in SECTION_RANKS}
+_RELEASES: dict[str, Access] = {name: (f"section:{name}", RELEASE) for name in SECTION_RANKS}
 _POINTS: dict[tuple[str, str], tuple[Point, Point, Point]] = {}
 
 
@@ -441,13 +443,18 @@ class World:
         self.actors: list[Actor] = []
         self.connections: list[tuple[str, MemoryConnection]] = []
         self._programs: list[EngineActor] = []
+        self._contexts: dict[Actor, tuple[str, Context]] = {}
 
     def act(self, actor: Actor, coroutine: Coroutine[Any, Any, None]) -> None:
         """Let an actor take part, in a context of its own."""
-        context: Context = copy_context()
-        context.run(current_actor.set, actor)
+        seat = self._contexts.get(actor)
+        if seat is None:
+            context = copy_context()
+            context.run(current_actor.set, actor)
+            seat = self._contexts[actor] = (actor.name, context)
+        name, context = seat
         actor.stack_of = coroutine
-        self._programs.append(EngineActor(actor.name, coroutine, context))
+        self._programs.append(EngineActor(name, coroutine, context.copy()))
 
     @cached_property
     def spool(self) -> MemorySpool:
@@ -510,18 +517,22 @@ class World:
 
     def rewinder(self) -> Rewinder:
         """What puts this world back to the state that it has now, instead of making another one."""
-        return Rewinder([self], opaque=(Template, Settings, PropertyMessage), keep=[self.scheduler.operations, _POINTS])
+        return Rewinder(
+            [self],
+            opaque=(Template, Settings, PropertyMessage),
+            keep=[self.scheduler.operations, self._contexts, _POINTS],
+        )
 
     def observe(self) -> Hashable:
         """Everything an observer could see at the end: folders, spool, replies, who owns which section."""
         return (
-            tuple(
-                (folder.folder_id, tuple((m.uid, m.content.digest, m.flags) for m in folder.messages))
+            *[
+                (folder.folder_id, *[(m.uid, m.content.digest, m.flags) for m in folder.messages])
                 for folder in self.store.folders_by_id.values()
-            ),
-            tuple(tuple(files) for files in self.spool._files.values()) if "spool" in self.__dict__ else (),
-            tuple((name, b"".join(connection.sent)) for name, connection in self.connections),
-            tuple(section.owner.name if section.owner is not None else "" for section in self.sections),
+            ],
+            *([tuple(files) for files in self.spool._files.values()] if "spool" in self.__dict__ else ()),
+            *[(name, b"".join(connection.sent)) for name, connection in self.connections],
+            *[(section.name, section.owner.name) for section in self.sections if section.owner is not None],
         )
 
 

@@ -13,11 +13,11 @@ Sleep sets alone guarantee that no two complete executions are equivalent, so co
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.exploration.execution import Execution, Factory, Outcome, ProgramError
-from harness.exploration.ops import ACQUIRE, RELEASE, WAIT, Access, Op
+from harness.exploration.ops import ACQUIRE, RELEASE, WAIT, Access
 
 Footprint = tuple[Access, ...]
 
@@ -25,26 +25,37 @@ Footprint = tuple[Access, ...]
 class _Node:
     """A choice on the path from the start: who could run, who is still to be tried, who need not be (sleep)."""
 
-    __slots__ = ("backtrack", "chosen", "enabled", "sleep")
+    __slots__ = ("asleep", "backtrack", "chosen", "enabled", "sleep")
 
-    def __init__(self, enabled: int, chosen: int, sleep: dict[int, Footprint]) -> None:
+    def __init__(self, enabled: int, chosen: int, sleep: dict[int, Footprint], asleep: int) -> None:
         self.enabled = enabled
         self.chosen = chosen
         self.backtrack = 1 << chosen
         self.sleep = sleep
+        self.asleep = asleep  # those in `sleep`, as a bit set
 
 
 class _Object:
-    """What happened to one object so far: event numbers, newest last."""
+    """What happened to one object so far, as bit sets of events: no event need be looked at again one by one.
 
-    __slots__ = ("acquired", "history", "mixed", "reads", "write")
+    The beginning stands in the class, which makes a new one cheap.
+    """
 
-    def __init__(self) -> None:
-        self.write = -1  # the last event that changed it
-        self.reads: list[int] = []  # events since then that looked at it
-        self.acquired = -1  # the last event that took it
-        self.mixed = False  # was it used in another way than acquire and release?
-        self.history: list[tuple[int, int]] = []  # all (event, mode)
+    write = 0  # the last event that changed it
+    changed = 0  # that, and what happens before it
+    reads = 0  # events since then that looked at it
+    looked = 0  # those, and what happens before them
+    acquired = 0  # the last event that took it
+    mixed = False  # was it used in another way than acquire and release?
+    all = 0
+    changes = 0
+
+
+_Meeting = tuple[_Object, int]
+"""An object and the mode in which it is touched."""
+
+_AWAKE: dict[int, Footprint] = {}
+"""The sleep set of nobody; never changed."""
 
 
 @dataclass(slots=True)
@@ -81,7 +92,7 @@ class SourceDpor:
         self.names: dict[str, int] = {}
         self.exhausted = False
         self._nodes: list[_Node] = []
-        self._processes: list[int] = []  # actor of each event
+        self._processes: list[int] = []  # actor of each event of the present execution
         self._past: list[int] = []  # events that happen before it, as a bit set
         self._footprints: list[Footprint] = []
 
@@ -102,11 +113,11 @@ class SourceDpor:
         nodes = self._nodes
         while nodes:
             node = nodes[-1]
-            node.sleep[node.chosen] = self._footprints[len(nodes) - 1]
-            remaining = node.backtrack & node.enabled
-            for index in node.sleep:
-                remaining &= ~(1 << index)
+            chosen = 1 << node.chosen
+            remaining = node.backtrack & node.enabled & ~(node.asleep | chosen)
             if remaining:
+                node.sleep = {**node.sleep, node.chosen: self._footprints[len(nodes) - 1]}
+                node.asleep |= chosen
                 node.chosen = (remaining & -remaining).bit_length() - 1
                 return len(nodes) - 1
             nodes.pop()
@@ -116,69 +127,87 @@ class SourceDpor:
         """One execution along the stored choices and on from there; None when it was cut short by the sleep set."""
         execution = Execution(self.factory, self.names)
         nodes, past, footprints = self._nodes, self._past, self._footprints
-        del self._processes[first_new:], past[first_new:], footprints[first_new:]
+        del past[first_new:], footprints[first_new:]
+        processes = self._processes = execution.order
         objects: dict[Hashable, _Object] = {}
         last: dict[int, int] = dict.fromkeys(execution.started, 0)
-        sleep: dict[int, Footprint] = {}
-        current, depth = -1, 0
-        pending, step, accesses = execution.pending, execution.step, execution.accesses
-        enabled: list[int] = []
+        self._repeat(execution, objects, last, first_new)
+        pending, step, noted, spawned = execution.pending, execution.step, execution.touched, execution.spawned
+        sleep = _AWAKE
+        current, depth = processes[-1] if processes else -1, first_new
+        enabled = 0
         while True:
             if depth == len(nodes):
-                enabled = execution.enabled()
+                enabled = execution.enabled_set()
                 if not self._choose(enabled, sleep, current):
                     break
             node = nodes[depth]
             current = node.chosen
             op = pending[current]
-            if op is None or (op.enabled is not None and not op.enabled()):
+            if op is None:
                 raise ProgramError(_unstable(execution, current, depth))
             step(current)
-            touched = accesses()
-            if depth < first_new:
-                if touched != footprints[depth]:
-                    raise ProgramError(_unstable(execution, current, depth))
-            else:
-                before = last[current]
-                past.append(self._races(objects, depth, current, op, touched, before))
-                self._processes.append(current)
-                footprints.append(touched)
-                if node.sleep:
-                    sleep = {
-                        index: footprint
-                        for index, footprint in node.sleep.items()
-                        if index != current and independent(footprint, touched)
-                    }
-                else:
-                    sleep = {}
-            _note(objects, depth, touched)
-            closure = last[current] = past[depth] | 1 << depth
-            for index in execution.spawned:
-                last[index] = closure
+            touched = op.accesses + tuple(noted) if noted else op.accesses
+            happened = before = last[current]
+            bit = 1 << depth
+            if touched:
+                met, seen = _meet(objects, touched)
+                if seen & ~before:  # somebody else was there
+                    happened = self._races(met, depth, current, op.guarded, before)
+                _note(met, bit, happened)
+            past.append(happened)
+            footprints.append(touched)
+            sleep = _still_asleep(node.sleep, current, touched) if node.sleep else _AWAKE
+            closure = last[current] = happened | bit
+            if spawned:
+                last.update(dict.fromkeys(spawned, closure))
             depth += 1
         return self._end(execution, objects, last, enabled)
 
-    def _choose(self, enabled: list[int], sleep: dict[int, Footprint], current: int) -> bool:
+    def _repeat(self, execution: Execution, objects: dict[Hashable, _Object], last: dict[int, int], steps: int) -> None:
+        """Follow the stored choices up to the one that is new. Raises ProgramError when the program does not."""
+        nodes, past, footprints, pending = self._nodes, self._past, self._footprints, execution.pending
+        for depth in range(steps):
+            current = nodes[depth].chosen
+            op = pending[current]
+            if op is None or (op.enabled is not None and not op.enabled()):
+                raise ProgramError(_unstable(execution, current, depth))
+            execution.step(current)
+            touched = execution.accesses()
+            if touched != footprints[depth]:
+                raise ProgramError(_unstable(execution, current, depth))
+            happened, bit = past[depth], 1 << depth
+            if touched:
+                _note(_meet(objects, touched)[0], bit, happened)
+            closure = last[current] = happened | bit
+            for index in execution.spawned:
+                last[index] = closure
+
+    def _choose(self, enabled: int, sleep: dict[int, Footprint], current: int) -> bool:
         """Add a choice, without preemption where possible; False when the execution is to end here."""
-        candidates = [index for index in enabled if index not in sleep] if sleep else enabled
+        asleep = 0
+        if sleep:
+            for index in sleep:
+                asleep |= 1 << index
+        candidates = enabled & ~asleep
         if not candidates or len(self._nodes) >= self.steps_max:
             return False
-        mask = 0
-        for index in enabled:
-            mask |= 1 << index
-        self._nodes.append(_Node(mask, current if current in candidates else candidates[0], sleep))
+        if current < 0 or not candidates >> current & 1:
+            current = (candidates & -candidates).bit_length() - 1
+        self._nodes.append(_Node(enabled, current, sleep, asleep))
         return True
 
     def _end(
-        self, execution: Execution, objects: dict[Hashable, _Object], last: dict[int, int], enabled: list[int]
+        self, execution: Execution, objects: dict[Hashable, _Object], last: dict[int, int], enabled: int
     ) -> Outcome | None:
         """Let what stands blocked take part in the races; count the execution."""
         depth, statistics = len(execution.order), self.statistics
         statistics.steps += depth
         if self.detect_blocked:
             for index, op in enumerate(execution.pending):
-                if op is not None and index not in enabled:
-                    self._races(objects, depth, index, op, op.accesses, last[index], executed=False)
+                if op is not None and not enabled >> index & 1:
+                    met, _ = _meet(objects, op.accesses)
+                    self._races(met, depth, index, op.guarded, last[index], executed=False)
         if enabled and depth < self.steps_max:
             statistics.pruned += 1
             execution.close()
@@ -193,24 +222,13 @@ class SourceDpor:
         return outcome
 
     def _races(
-        self,
-        objects: dict[Hashable, _Object],
-        event: int,
-        actor: int,
-        op: Op,
-        touched: Footprint,
-        before: int,
-        *,
-        executed: bool = True,
+        self, met: Sequence[_Meeting], event: int, actor: int, guarded: bool, before: int, *, executed: bool = True
     ) -> int:
         """Find the earlier events that could have come after this one, and have the other order tried.
 
         Returns what happens before the event: `before`, which its actor knows, and what it learns from its accesses.
         One that was not executed, since its actor stands blocked there, learns nothing.
         """
-        past = self._past
-        guarded = op.guarded
-        met = [(known, mode) for key, mode in touched if (known := objects.get(key)) is not None]
         for known, mode in met:
             if mode == ACQUIRE and known.mixed:
                 guarded = True
@@ -218,32 +236,22 @@ class SourceDpor:
         candidates = 0
         direct = 0  # conflicting predecessors: what lies before one of them is no race of its own
         for known, mode in met:
-            write = known.write
-            if write >= 0:
-                earlier_past = past[write]
-                happened |= earlier_past | 1 << write
+            happened |= known.changed
             if mode & 1:
-                for read in known.reads:
-                    happened |= past[read] | 1 << read
+                happened |= known.looked
             if guarded:
-                for earlier, earlier_mode in known.history:
-                    if (mode | earlier_mode) & 1:
-                        candidates |= 1 << earlier
+                candidates |= known.all if mode & 1 else known.changes
             elif mode == WAIT:
-                if write >= 0:
-                    direct |= earlier_past | 1 << write
+                direct |= known.changed
             elif mode == ACQUIRE:
-                if known.acquired >= 0:
-                    candidates |= 1 << known.acquired
+                candidates |= known.acquired
             else:
-                if write >= 0:
-                    candidates |= 1 << write
-                    direct |= earlier_past
+                candidates |= known.write
+                direct |= known.changed & ~known.write
                 if mode & 1:
-                    for read in known.reads:
-                        candidates |= 1 << read
-                        direct |= past[read]
-        candidates &= ~before & ~direct
+                    candidates |= known.reads
+                    direct |= known.looked & ~known.reads
+        candidates &= ~(before | direct)
         if candidates:
             self._reverse_all(candidates, event, actor, guarded, before, happened if executed else before)
         return happened
@@ -258,7 +266,9 @@ class SourceDpor:
 
     def _reverse(self, earlier: int, event: int, actor: int, guarded: bool, before: int, happened: int) -> None:
         """Make sure that at the choice in front of `earlier` somebody is tried who leads to the reversed order."""
-        processes, past = self._processes, self._past
+        processes, past, node = self._processes, self._past, self._nodes[earlier]
+        if not node.enabled & ~(node.backtrack | node.asleep):
+            return  # everybody who can run there is tried already
         between = 0  # the events after it that do not depend on it
         for index in range(earlier + 1, event):
             if not past[index] >> earlier & 1:
@@ -275,38 +285,56 @@ class SourceDpor:
                 initials |= 1 << processes[index]
         if not (before if guarded else happened) & between:
             initials |= 1 << actor
-        node = self._nodes[earlier]
         if guarded:
             initials &= node.enabled
             if not initials:
                 node.backtrack |= node.enabled
                 return
-        known = node.backtrack
-        for index in node.sleep:
-            known |= 1 << index
-        if not known & initials:
+        if not (node.backtrack | node.asleep) & initials:
             usable = initials & node.enabled or node.enabled
             wanted = 1 << actor
             node.backtrack |= wanted if usable & wanted else usable & -usable
 
 
-def _note(objects: dict[Hashable, _Object], event: int, touched: Footprint) -> None:
-    """Bring the objects up to date with an event."""
+def _still_asleep(sleep: dict[int, Footprint], actor: int, touched: Footprint) -> dict[int, Footprint]:
+    """Whom a step of the actor leaves asleep: those whose own step it does not interfere with."""
+    return {
+        index: footprint for index, footprint in sleep.items() if index != actor and independent(footprint, touched)
+    }
+
+
+def _meet(objects: dict[Hashable, _Object], touched: Footprint) -> tuple[list[_Meeting], int]:
+    """The objects of a footprint, and all events that they have seen."""
+    met = []
+    seen = 0
     for key, mode in touched:
         known = objects.get(key)
         if known is None:
             known = objects[key] = _Object()
+        else:
+            seen |= known.all
+        met.append((known, mode))
+    return met, seen
+
+
+def _note(met: Sequence[_Meeting], event: int, past: int) -> None:
+    """Bring the objects up to date with an event (its bit) and what happens before it."""
+    for known, mode in met:
+        known.all |= event
         if mode & 1:
             known.write = event
-            known.reads = []
+            known.changed = past | event
+            known.changes |= event
+            if known.reads:
+                known.reads = known.looked = 0
             if mode == ACQUIRE:
                 known.acquired = event
             elif mode != RELEASE:
                 known.mixed = True
         elif known.write != event:
-            known.reads.append(event)
+            known.reads |= event
+            known.looked |= past | event
             known.mixed = True
-        known.history.append((event, mode))
 
 
 def _unstable(execution: Execution, actor: int, step: int) -> str:

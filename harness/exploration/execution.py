@@ -115,7 +115,6 @@ class Execution:
         "sends",
         "spawned",
         "started",
-        "steps",
         "touched",
     )
 
@@ -130,7 +129,6 @@ class Execution:
         self.pending: list[Op | None] = [None] * len(self.names)
         self.coroutines: list[Coroutine[Op, Any, Any] | None] = [None] * len(self.names)
         self.sends: list[Callable[[Any], Op]] = [_not_started] * len(self.names)
-        self.steps: list[int] = [0] * len(self.names)
         self.results: dict[int, Any] = {}
         self.counters: dict[int, int] = {}
         self.touched: list[Access] = []
@@ -157,7 +155,6 @@ class Execution:
             self.pending.append(None)
             self.coroutines.append(None)
             self.sends.append(_not_started)
-            self.steps.append(0)
         if self.coroutines[index] is not None:
             raise ProgramError(f"two actors are named {actor.name!r}")
         self.spawned.append(index)
@@ -180,7 +177,6 @@ class Execution:
             self.spawned.clear()
         self.order.append(index)
         self.performed.append(op)
-        self.steps[index] += 1
         self.current = index
         act = op.act
         try:
@@ -195,7 +191,9 @@ class Execution:
                     following = self._throw(index, error)
                 else:
                     following = self.sends[index](value)
-            self._stand(index, following)
+            if not isinstance(following, Op):
+                raise ProgramError(self._foreign(index, following))
+            self.pending[index] = following
         except StopIteration as stop:
             self._finish(index, stop.value)
         except ProgramError:
@@ -208,7 +206,10 @@ class Execution:
         outer = self.current
         self.current = index
         try:
-            self._stand(index, self.sends[index](None))
+            following = self.sends[index](None)
+            if not isinstance(following, Op):
+                raise ProgramError(self._foreign(index, following))
+            self.pending[index] = following
         except StopIteration as stop:
             self._finish(index, stop.value)
         except ProgramError:
@@ -218,10 +219,8 @@ class Execution:
         finally:
             self.current = outer
 
-    def _stand(self, index: int, op: object) -> None:
-        if op.__class__ is not Op and not isinstance(op, Op):
-            raise ProgramError(f"{self.name_of(index)} awaits {op!r}; explored actors await operations only")
-        self.pending[index] = op
+    def _foreign(self, index: int, op: object) -> str:
+        return f"{self.name_of(index)} awaits {op!r}; explored actors await operations only"
 
     def _fail(self, index: int, error: BaseException) -> None:
         self._finish(index, None)
@@ -254,9 +253,19 @@ class Execution:
 
     def enabled(self) -> list[int]:
         """The actors that may be chosen now, in index order."""
-        return [
-            index for index, op in enumerate(self.pending) if op is not None and (op.enabled is None or op.enabled())
-        ]
+        found = []
+        for index, op in enumerate(self.pending):
+            if op is not None and ((may := op.enabled) is None or may()):
+                found.append(index)
+        return found
+
+    def enabled_set(self) -> int:
+        """The actors that may be chosen now, as a bit set."""
+        found = 0
+        for index, op in enumerate(self.pending):
+            if op is not None and ((may := op.enabled) is None or may()):
+                found |= 1 << index
+        return found
 
     def accesses(self) -> tuple[Access, ...]:
         """All that the last step touched: declared by its operation and noted while it ran."""
@@ -270,7 +279,7 @@ class Execution:
         blocked: tuple[Blocked, ...] = ()
         if any(self.pending):
             blocked = tuple(
-                Blocked(names[index], str(op), self.steps[index])
+                Blocked(names[index], str(op), self.order.count(index))
                 for index, op in enumerate(self.pending)
                 if op is not None
             )

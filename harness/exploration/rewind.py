@@ -17,6 +17,8 @@ import types
 import weakref
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import compress
+from operator import ne
 from typing import Any, Final
 
 _VALUES: Final = (
@@ -48,6 +50,10 @@ _CONTAINERS: Final[tuple[Any, ...]] = (list, bytearray, OrderedDict, dict, set, 
 _EMPTY: Final = object()
 
 
+_exhaust: Final = deque[Any](maxlen=0).extend
+"""Go through an iterator and keep nothing of it."""
+
+
 class NotRewindableError(TypeError):
     """The walk met an object that has a state of its own which cannot be put back."""
 
@@ -62,15 +68,15 @@ class Rewinder:
         """`keep`: objects that are not rewound, since what they remember is the same in every execution."""
         self._opaque = (*_VALUES, *opaque)
         self._seen: dict[int, object] = {id(each): each for each in keep}  # keeps all of them alive, so ids are exact
-        self._empty: list[tuple[Any, Callable[[Any], None]]] = []
+        self._empty: tuple[list[tuple[Any, Callable[[Any], None]]], list[Any]] = ([], [])
         self._lists: list[tuple[Any, Any]] = []
-        self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
+        self._dicts: tuple[list[dict[Any, Any]], list[dict[Any, Any]]] = ([], [])
         self._ordered: list[tuple[OrderedDict[Any, Any], list[tuple[Any, Any]]]] = []
         self._sets: list[tuple[set[Any], set[Any]]] = []
         self._deques: list[tuple[deque[Any], list[Any]]] = []
-        self._attributes: list[tuple[dict[str, Any], dict[str, Any], int]] = []
+        self._attributes: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
         self._cells: list[tuple[types.CellType, Any]] = []
-        self._slots: list[tuple[Callable[[Any, Any], None], Any, Any]] = []
+        self._slots: tuple[list[Any], list[str], list[Any]] = ([], [], [])
         self._unset: list[tuple[Any, str]] = []
         waiting = list(roots)
         while waiting:
@@ -84,15 +90,13 @@ class Rewinder:
         return len(self._seen)
 
     def rewind(self) -> None:
-        """Put everything back."""
-        for container, clear in self._empty:
-            if container:
-                clear(container)
+        """Put everything back. The loops run in C where they can: there are hundreds of objects."""
+        for container, clear in compress(*self._empty):
+            clear(container)
         for array, items in self._lists:
             array[:] = items
-        for mapping, content in self._dicts:
-            dict.clear(mapping)
-            dict.update(mapping, content)
+        _exhaust(map(dict.clear, self._dicts[0]))
+        _exhaust(map(dict.update, *self._dicts))
         for ordered, pairs in self._ordered:
             OrderedDict.clear(ordered)
             for key, value in pairs:
@@ -103,13 +107,13 @@ class Rewinder:
         for queue, items in self._deques:
             deque.clear(queue)
             deque.extend(queue, items)
-        for attributes, values, count in self._attributes:
-            attributes.update(values)
-            if len(attributes) != count:
-                for name in [name for name in attributes if name not in values]:
-                    del attributes[name]
-        for put, owner, value in self._slots:
-            put(owner, value)
+        attributes, values = self._attributes
+        _exhaust(map(dict.update, attributes, values))
+        grown = map(ne, map(len, attributes), map(len, values))
+        for present, known in compress(zip(attributes, values, strict=True), grown):
+            for name in [name for name in present if name not in known]:
+                del present[name]
+        _exhaust(map(setattr, *self._slots))
         for cell, value in self._cells:
             cell.cell_contents = value
         for owner, name in self._unset:
@@ -147,7 +151,7 @@ class Rewinder:
         if hasattr(each, "default_factory"):
             yield each.default_factory
         if not kind.__len__(each):
-            self._empty.append((each, kind.clear))
+            _append(self._empty, (each, kind.clear), each)
         elif isinstance(each, list | bytearray):
             self._lists.append((each, each[:]))
             if isinstance(each, list):
@@ -158,7 +162,7 @@ class Rewinder:
             yield from pairs
         elif isinstance(each, dict):
             content = dict(each.items())
-            self._dicts.append((each, content))
+            _append(self._dicts, each, content)
             yield from content
             yield from content.values()
         elif isinstance(each, set):
@@ -188,13 +192,15 @@ class Rewinder:
                 if value is _EMPTY:
                     self._unset.append((each, member.__name__))
                 elif not frozen:
-                    self._slots.append((member.__set__, each, value))
+                    if _is_shadowed(member, type(each)):
+                        raise NotRewindableError(f"{owner.__qualname__}.{name} is set in a way of its own")
+                    _append(self._slots, each, member.__name__, value)
             found = found or names is not None
         attributes = getattr(each, "__dict__", None)
         if isinstance(attributes, dict):
             found = True
             values = dict(attributes)
-            self._attributes.append((attributes, values, len(values)))
+            _append(self._attributes, attributes, values)
             yield from values.values()
         return found
 
@@ -202,6 +208,16 @@ class Rewinder:
         yield from (cell for cell in function.__closure__ or () if not _is_empty(cell))
         yield from function.__defaults__ or ()
         yield from (function.__kwdefaults__ or {}).values()
+
+
+def _append(columns: tuple[list[Any], ...], *values: object) -> None:
+    for column, value in zip(columns, values, strict=True):
+        column.append(value)
+
+
+def _is_shadowed(member: types.MemberDescriptorType, kind: Any) -> bool:
+    """Would `setattr` do something else than set this slot?"""
+    return kind.__setattr__ is not object.__setattr__ or getattr(kind, member.__name__, None) is not member
 
 
 def _is_native(base: type) -> bool:

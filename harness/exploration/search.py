@@ -147,21 +147,22 @@ class Pct:
 
     def _one(self, generator: random.Random) -> Outcome:
         execution = Execution(self.factory)
-        priorities: dict[int, int] = {}
-        changes = dict(
-            zip(generator.sample(range(self.steps), min(self.depth - 1, self.steps)), range(self.depth), strict=False)
-        )
+        places = generator.sample(range(self.steps), min(self.depth - 1, self.steps))
+        changes = dict(zip(places, range(self.depth - 1, 0, -1), strict=False))
+        draw, started = generator.random, execution.started
+        priorities: dict[int, float] = {}
+        priority = priorities.__getitem__
         for step in range(self.steps_max):
             enabled = execution.enabled()
             if not enabled:
                 return finish(execution)
-            for index in execution.started:
-                if index not in priorities:
-                    priorities[index] = self.depth + generator.getrandbits(48)
-            chosen = max(enabled, key=priorities.__getitem__)
+            if len(priorities) < len(started):
+                for index in started[len(priorities) :]:
+                    priorities[index] = self.depth + draw()
+            chosen = enabled[0] if len(enabled) == 1 else max(enabled, key=priority)
             if step in changes:
-                priorities[chosen] = self.depth - 1 - changes[step]
-                chosen = max(enabled, key=priorities.__getitem__)
+                priorities[chosen] = changes[step]
+                chosen = max(enabled, key=priority)
             execution.step(chosen)
         return finish(execution, cut=bool(execution.enabled()))
 
