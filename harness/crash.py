@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import random
 import re
 import resource
@@ -67,9 +68,10 @@ class Imap(ImapClient):
 class Process:
     """A server in a process of its own."""
 
-    def __init__(self, directory: Path, *, file_octets_max: int = 0) -> None:
+    def __init__(self, directory: Path, bytecode: Path) -> None:
+        """`bytecode`: where its modules are kept compiled, so that it starts sooner the second time."""
         self._directory = directory
-        self._file_octets_max = file_octets_max
+        self._bytecode = bytecode
         self.addresses: dict[str, tuple[str, int]] = {}
         self._process: subprocess.Popen[str] | None = None
         self.output: list[str] = []
@@ -77,17 +79,17 @@ class Process:
     def start(self) -> None:
         """Raises RuntimeError with what it said when it does not come up."""
         command = [sys.executable, "-m", "harness.cli", "serve", "--quiet", "--data", str(self._directory)]
+        command += ["--http-port", "off", "--no-tls"]
         for user in USERS:
             command += ["--user", f"{user}:secret"]
         command += ["--group", GROUP]
         for name in ("smtp", "pop3", "imap", "nntp"):
             command += [f"--{name}-port", "0"]
+        environment = os.environ | {"PYTHONPYCACHEPREFIX": str(self._bytecode)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )
-        if self._file_octets_max:  # writes beyond it fail with EFBIG
-            limits = (self._file_octets_max, resource.RLIM_INFINITY)
-            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, limits)
         self.output = []
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -98,6 +100,11 @@ class Process:
             if "Ctrl-C" in line:
                 return
         raise RuntimeError("the server did not start:\n" + "".join(self.output[-20:]))
+
+    def limit_files(self, octets: int) -> None:
+        """Let writes beyond so many octets of a file fail: with EFBIG, or short."""
+        assert self._process is not None
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (octets, resource.RLIM_INFINITY))
 
     def kill(self) -> None:
         """SIGKILL: no handler, no flush, nothing."""
@@ -129,14 +136,16 @@ def message(token: str, rng: random.Random) -> bytes:
 class Crash:
     """The rounds."""
 
-    def __init__(self, directory: Path, seed: int, *, load_seconds_max: float = 1.0, fault: str = "") -> None:
+    def __init__(
+        self, directory: Path, seed: int, *, bytecode: Path, load_seconds_max: float = 1.0, fault: str = ""
+    ) -> None:
         self.directory = directory
         self.fault = fault
         self.seed = seed
         self.rng = random.Random(seed)  # noqa: S311 - which instant, which message
         self._load_seconds_max = load_seconds_max
         self._number = 0
-        self.process = Process(directory)
+        self.process = Process(directory, bytecode)
         self.folders = {user: {name: FolderModel(f"{user}/{name}") for name in ("work", "copies")} for user in USERS}
         self.inboxes = {user: DeliveryModel(f"{user}/INBOX") for user in USERS}
         self.group = DeliveryModel(GROUP)
@@ -289,27 +298,24 @@ class Crash:
     # --- a round ------------------------------------------------------------------------------------------------------
 
     async def round(self) -> None:
-        """Load, kill, check, start, compare."""
+        """Load, kill, check, start, compare; the server that was compared has the next round's load."""
         self.rounds += 1
-        sizes = [path.stat().st_size for path in self.directory.rglob("*") if path.is_file()]
-        limit = max(sizes, default=0) + WRITES_OCTETS_MAX if self.fault == "writes" else 0
-        self.process = Process(self.directory, file_octets_max=limit)
+        if not self.process.alive:
+            self.process.start()
+        if self.fault == "writes":
+            sizes = [path.stat().st_size for path in self.directory.rglob("*") if path.is_file()]
+            self.process.limit_files(max(sizes, default=0) + WRITES_OCTETS_MAX)
+        await self._load()
+        self._kill()
+        if self.fault == "full":
+            await self._give_room()
         self.process.start()
         if self.rng.random() < 0.2:  # killed while it recovers, too
             await asyncio.sleep(self.rng.random() * 0.2)
             self._kill()
             self.process.start()
-        await self._load()
-        self._kill()
-        self.process = Process(self.directory)
-        if self.fault == "full":
-            await self._give_room()
-        self.process.start()
-        try:
-            await self._drained()
-            await self._compare()
-        finally:
-            self._kill()
+        await self._drained()
+        await self._compare()
 
     async def _load(self) -> None:
         clients = [self._smtp(user) for user in USERS] + [self._imap(user) for user in USERS] + [self._nntp()]
@@ -379,8 +385,8 @@ class Crash:
         return {int(number): token for number, _, token in pairs if int(number) >= first}
 
     async def finish(self) -> None:
-        """Compare everything once more, after the last round."""
-        self.process = Process(self.directory)
+        """Kill once more after the last round, and compare everything."""
+        self._kill()
         self.process.start()
         try:
             await self._compare(everything=True)
@@ -418,11 +424,12 @@ async def run_rounds(
 ) -> Crash:
     """All rounds in a new directory, which is removed when nothing is wrong."""
     root = Path(tempfile.mkdtemp(prefix="mailjam-crash-"))
+    bytecode = tempfile.TemporaryDirectory(prefix="mailjam-crash-bytecode-")
     mounted = False
     if fault == "full":
         _mount(root, FULL_DISK_OCTETS)
         mounted = True
-    crash = Crash(root / "data", seed, load_seconds_max=load_seconds_max, fault=fault)
+    crash = Crash(root / "data", seed, bytecode=Path(bytecode.name), load_seconds_max=load_seconds_max, fault=fault)
     crash.directory.mkdir()
     try:
         for number in range(1, rounds + 1):
@@ -440,6 +447,7 @@ async def run_rounds(
             await crash.finish()
     finally:
         crash.process.kill()
+        bytecode.cleanup()
         if mounted:
             subprocess.run(["umount", str(root)], check=False)  # noqa: S603, S607, ASYNC221
         if not crash.wrong:
