@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 import urllib.error
@@ -220,8 +221,7 @@ def _fault(arguments: argparse.Namespace, remote: Remote) -> int:
     action, words = arguments.action, arguments.words
     try:
         if action == "add":
-            values = dict(word.partition("=")[::2] for word in words[1:])
-            fault = Fault.from_dict({"verb": words[0] if words else "", **values})
+            fault = Fault.from_text(shlex.join(words))
             print(remote.json("POST", "/api/faults", fault.as_dict())["id"])
         elif action == "load":
             text = _read(words)

@@ -20,6 +20,7 @@ from protocols.reply import Reply
 
 from .faults.engine import Faults, Run
 from .faults.striking import strike
+from .faults.vocabulary import check_point
 from .gates import Gate, Gates
 from .testing.archive import Archive, ObservedBackend
 from .testing.fork import Forks
@@ -193,7 +194,8 @@ class Workbench:
         return self._find_gates()
 
     def add_gate(self, point: str, actor: str, count_max: int | None) -> str:
-        """A gate that is known by a name: the name."""
+        """A gate that is known by a name: the name. Raises FaultError for a point that no actor reaches."""
+        check_point(point)
         name = f"g{next(self._gate_numbers)}"
         self.named_gates[name] = self.gates.hold(point, actor=actor, count=count_max)
         return name

@@ -14,7 +14,8 @@ from emulator.scheduling import Waiter
 from protocols.actor import Actor, current_actor
 from protocols.ports import PortError, Unavailable
 
-from .model import CONNECT, PROTOCOLS, STAGE_COMMAND, STAGE_REPLY, STAGE_STORE, Fault, FaultError
+from .model import CONNECT, PROTOCOLS, STAGE_COMMAND, STAGE_REPLY, STAGE_STORE, Fault, FaultError, close_to
+from .vocabulary import check_names
 
 if TYPE_CHECKING:
     from emulator.server import Server
@@ -141,7 +142,8 @@ class Faults:
         self._sessions: dict[Actor, tuple[Any, int]] = {}
         """Open sessions with their number within the protocol."""
         self._session_numbers: defaultdict[str, int] = defaultdict(int)
-        self._past: list[Strike] = []
+        self._past: list[tuple[Fault, Strike]] = []
+        """What faults did that are disarmed."""
         self._stage_store_ready = False
 
     # --- the script ---------------------------------------------------------------------------------------------------
@@ -153,8 +155,9 @@ class Faults:
         if len(self._active) >= FAULTS_MAX:
             raise FaultError(f"no more than {FAULTS_MAX} faults at once: clear those that are healed")
         if fault.verb == "jam" and fault.section not in {section.name for section in self._server.sections}:
-            known = ", ".join(section.name for section in self._server.sections)
-            raise FaultError(f"no section {fault.section!r}: there are {known}")
+            known = [section.name for section in self._server.sections]
+            raise FaultError(f"no section {fault.section!r}: {close_to(fault.section, known)}")
+        check_names(fault)
         active = ActiveFault(f"f{next(self._numbers)}", fault, self._server)
         self._active[active.name] = active
         if fault.stage == STAGE_STORE:
@@ -175,7 +178,7 @@ class Faults:
         active = self._active.pop(name, None)
         if active is None:
             return False
-        self._past.extend(active.strikes)
+        self._past.extend((active.fault, strike) for strike in active.strikes)
         active.release()
         return True
 
@@ -198,15 +201,15 @@ class Faults:
 
     def strikes(self) -> list[Strike]:
         """All that happened, of disarmed faults too."""
-        return [*self._past, *(strike for active in self._active.values() for strike in active.strikes)]
+        return [strike for _, strike in self._struck()]
 
     def recorded(self) -> list[Fault]:
         """What struck, each pinned to its occasion in its session: a script that replays exactly this run."""
-        return [
-            active.fault.pinned(strike.session, strike.nth)
-            for active in self._active.values()
-            for strike in active.strikes
-        ]
+        return [fault.pinned(strike.session, strike.nth) for fault, strike in self._struck()]
+
+    def _struck(self) -> list[tuple[Fault, Strike]]:
+        now = ((active.fault, strike) for active in self._active.values() for strike in active.strikes)
+        return [*self._past, *now]
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
@@ -258,7 +261,7 @@ class Faults:
         protocol = session.protocol if session.protocol in PROTOCOLS else "smtp"  # LMTP is SMTP's sister
         return (
             fnmatchcase(protocol, fault.protocol)
-            and fnmatchcase(command, fault.command.upper())
+            and any(fnmatchcase(name, fault.command.upper()) for name in (command, command.removeprefix("UID ")))
             and fnmatchcase(session.user.lower(), fault.user.lower())
         )
 

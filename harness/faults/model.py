@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -48,8 +49,24 @@ _KEY = re.compile(r"[a-z_]+")
 _SECONDS_MAX = 86400.0
 
 
+_BELONGS_TO: dict[str, tuple[tuple[str, ...], Any]] = {
+    "seconds": (("delay", "hang", "trickle"), 0.0),
+    "text": (("error", "drop-untagged"), ""),
+    "octets": (("truncate", "corrupt"), 1),
+    "bytes_per_second": (("throttle",), 0),
+    "section": (("jam",), "imail"),
+}
+"""Settings that only some verbs have, and what they are where nothing is said."""
+
+
 class FaultError(ValueError):
     """A fault that cannot be: the text is one line that names the fix."""
+
+
+def close_to(name: str, known: Collection[str]) -> str:
+    """What was meant, or what there is, in words."""
+    close = get_close_matches(name, known, 1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +76,7 @@ class Fault:
     verb: str
     protocol: str = "*"
     command: str = "*"
-    """`RCPT`, `UID FETCH`, `AUTHINFO*`; `CONNECT` is the greeting."""
+    """`RCPT`, `FETCH` (`UID FETCH` too), `AUTHINFO`; `CONNECT` is the greeting."""
     user: str = "*"
     """Who is logged in; an empty string is nobody."""
     arguments: str = "*"
@@ -67,7 +84,7 @@ class Fault:
     message: str = "*"
     """At stage `store`: the message's octets as text, `*Subject: Hello*`."""
     stage: str = ""
-    """`command`, `store`, `reply`; for `hang` also a point's name (`inbound.imail.held`, see `mailjam` points)."""
+    """`command`, `store`, `reply`; for `hang` also a point's name (`inbound.imail.held`)."""
     nth: int = 1
     """The first occasion (counted from 1) at which it strikes."""
     times: int = 1
@@ -94,16 +111,19 @@ class Fault:
         """Raises FaultError."""
         stages = STAGES.get(self.verb)
         if stages is None:
-            raise FaultError(f"unknown verb {self.verb!r}: there are {', '.join(STAGES)}")
+            raise FaultError(f"unknown verb {self.verb!r}: {close_to(self.verb, STAGES)}")
         if not self.stage:
             object.__setattr__(self, "stage", stages[0])
         if self.stage not in stages and not (self.verb == "hang" and "." in self.stage):
             raise FaultError(f"{self.verb} cannot strike at stage {self.stage!r}: use {', '.join(stages)}")
         if self.protocol not in PROTOCOLS and not any(fnmatchcase(name, self.protocol) for name in PROTOCOLS):
-            raise FaultError(f"no protocol {self.protocol!r}: there are {', '.join(PROTOCOLS)}")
+            raise FaultError(f"no protocol {self.protocol!r}: {close_to(self.protocol, PROTOCOLS)}")
         if self.per not in ("server", "session"):
             raise FaultError(f"per={self.per}: occasions are counted per server or per session")
         self._check_numbers()
+        for name, (verbs, default) in _BELONGS_TO.items():
+            if self.verb not in verbs and getattr(self, name) != default:
+                raise FaultError(f"{self.verb} has no {name}: it belongs to {', '.join(verbs)}")
 
     def _check_numbers(self) -> None:
         for name, least in (("nth", 1), ("times", 0), ("session", 0), ("octets", 0)):
@@ -129,14 +149,12 @@ class Fault:
 
     def as_dict(self) -> dict[str, Any]:
         """The verb and what differs from its defaults: for JSON, TOML and the line."""
-        default = Fault(self.verb, bytes_per_second=1, seconds=1)
         found = {"verb": self.verb}
         for item in fields(self):
-            if item.name == "verb":
-                continue
-            value = getattr(self, item.name)
-            compared = 0 if item.name in ("bytes_per_second", "seconds") else getattr(default, item.name)
-            if value != compared:
+            value, default = getattr(self, item.name), item.default
+            if item.name == "stage":
+                default = STAGES[self.verb][0]
+            if item.name != "verb" and value != default:
                 found[item.name] = value
         return found
 
@@ -153,7 +171,7 @@ class Fault:
             name = str(key).replace("-", "_")
             item = known.get(name)
             if item is None:
-                raise FaultError(f"unknown setting {key!r} of a fault: there are {', '.join(known)}")
+                raise FaultError(f"unknown setting {key!r} of a fault: {close_to(name, known)}")
             arguments[name] = _converted(name, str(item.type), value)
         if "verb" not in arguments:
             raise FaultError(f"a fault needs a verb: {', '.join(STAGES)}")
@@ -210,7 +228,12 @@ def read_script(text: str) -> list[Fault]:
     tables, lines = document.get("fault", []), document.get("faults", [])
     if not isinstance(tables, list) or not isinstance(lines, list) or set(document) - {"fault", "faults"}:
         raise FaultError('a fault script has [[fault]] tables, or faults = ["VERB KEY=VALUE …"]')
-    found = [_of_any(item) for item in (*tables, *lines)]
+    found = []
+    for number, item in enumerate((*tables, *lines), 1):
+        try:
+            found.append(_of_any(item))
+        except FaultError as problem:
+            raise FaultError(f"fault {number} of the script: {problem}") from None
     if not found:
         raise FaultError("the fault script has no fault: write [[fault]] and below it verb = ...")
     return found

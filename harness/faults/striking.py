@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ DEFAULT_ERRORS = {
     "imap": "NO [UNAVAILABLE] fault script: try again later",
     "nntp": "403 fault script: try again later",
 }
+_CODE = re.compile(rb"[0-9]{3}(?:[ -]|$)")
 _SHAPES = frozenset({"throttle", "trickle", "truncate", "corrupt", "duplicate", "drop-untagged", "lose-reply"})
 _ENDINGS = frozenset({"disconnect", "reset", "half-close", "truncate", "lose-reply"})
 
@@ -35,6 +37,8 @@ def error_reply(session: Any, text: str) -> bytes:
             line = session.tag + b" " + line
     elif protocol == "pop3" and not line.startswith((b"-ERR", b"+OK")):
         line = b"-ERR " + line
+    elif protocol in ("smtp", "nntp") and _CODE.match(line) is None:
+        line = DEFAULT_ERRORS[protocol][:4].encode() + line
     return line + b"\r\n"
 
 

@@ -14,6 +14,7 @@ from emulator.certificates import authority
 from emulator.config import Settings, SettingsError, front_end_with, limits_with, parse_account
 from harness.faults import Fault
 from harness.faults.model import write_script
+from harness.faults.vocabulary import check_point
 from protocols.ports import Target
 from protocols.settings import FrontEndSettings, Limits
 
@@ -278,7 +279,8 @@ class MailJam(Addresses):
         return recorded
 
     def hold(self, point: str, *, actor: str = "*", count: int | None = None) -> Held:
-        """Hold actors at a named point (`inbound.imail.held`)."""
+        """Hold actors at a named point (`inbound.imail.held`). Raises FaultError for one that no actor reaches."""
+        check_point(point)
         gate = self._system.call(later(lambda: self._system.workbench.gates.hold(point, actor=actor, count=count)))
         return Held(self._system, gate)
 

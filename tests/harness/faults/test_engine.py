@@ -68,9 +68,29 @@ async def test_a_recording_strikes_at_the_same_occasions(faults: Faults) -> None
     assert not faults.unused()
 
 
+async def test_what_a_removed_fault_did_is_recorded_too(faults: Faults) -> None:
+    active = faults.add("error command=RCPT times=0")
+    assert struck(faults, session(faults), "RCPT")
+    faults.remove(active.name)
+    assert [str(fault) for fault in faults.recorded()] == ["error command=RCPT per=session session=1"]
+    assert len(faults.strikes()) == 1
+    faults.clear()
+    assert faults.recorded() == []
+
+
+async def test_a_fault_of_fetch_is_one_of_uid_fetch_too(faults: Faults) -> None:
+    faults.add("error command=FETCH times=0")
+    assert struck(faults, session(faults, "imap"), "UID FETCH")
+    faults.clear()
+    faults.add("error command='UID FETCH' times=0")
+    assert not struck(faults, session(faults, "imap"), "FETCH")
+
+
 async def test_limits_and_mistakes(faults: Faults) -> None:
     with pytest.raises(FaultError, match="no section 'x': there are imail"):
         faults.add("jam section=x")
+    with pytest.raises(FaultError, match="did you mean RCPT"):
+        faults.add("error command=RCTP")
     assert not faults.remove("f99")
     active = faults.add(Fault("hang"))
     assert faults.unused() == [active]

@@ -164,6 +164,14 @@ async def test_error_then_healed(bench: Bench, protocol: str, stage: str) -> Non
     await bench.read(peer, protocol)
 
 
+async def test_a_text_without_a_code_is_given_one(bench: Bench, protocol: str) -> None:
+    peer = await bench.peer(protocol)
+    bench.add(f"error protocol={protocol} command={VERB[protocol]} text='come back later'")
+    peer.say(READING[protocol])
+    expected = {"smtp": b"451 ", "pop3": b"-ERR ", "imap": b"c NO ", "nntp": b"403 "}
+    assert await peer.line() == expected[protocol] + b"come back later\r\n"
+
+
 async def test_the_nth_of_a_user_only(bench: Bench, protocol: str) -> None:
     peer = await bench.peer(protocol)
     user = "" if protocol in ("smtp", "nntp") else "alice"

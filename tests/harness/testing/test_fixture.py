@@ -68,7 +68,7 @@ def disturb(mailjam: MailJam) -> None:
     send(mailjam, to=alice.address)
     mailjam.wait(to="alice")
     mailjam.hold("outbound.imail.held")
-    mailjam.run(later(bench.add_gate, "inbound.nowhere", "*", None))
+    mailjam.run(later(bench.add_gate, "gateway.convert", "*", None))
     mailjam.snapshot("mine")
     mailjam.trick("quota", octets=10)
     mailjam.clock.advance(hours=5)
