@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -67,6 +68,10 @@ class Lazy:
         """Called at most once by a bag; None means that the property is absent after all."""
 
 
+_NOTHING: Final[frozenset[Key]] = frozenset()
+"""What has been changed in a bag in which nothing was set: most bags are read only, and need no set of their own."""
+
+
 class PropertyBag:
     """Properties by key, in order. `changed` holds the keys set or deleted since the bag was filled."""
 
@@ -76,7 +81,7 @@ class PropertyBag:
         """`fill` supplies the values at first use."""
         self._values: dict[Key, Value] = {} if values is None else values
         self._fill = fill
-        self.changed: set[Key] = set()
+        self.changed: AbstractSet[Key] = _NOTHING
 
     def _all(self) -> dict[Key, Value]:
         if self._fill is not None:
@@ -108,7 +113,7 @@ class PropertyBag:
     def __setitem__(self, key: Key, value: Value) -> None:
         """Set a value; None deletes it."""
         values = self._all()
-        self.changed.add(key)
+        self._note_change(key)
         if value is None:
             values.pop(key, None)
         else:
@@ -125,12 +130,22 @@ class PropertyBag:
 
     def items(self) -> list[tuple[Key, Value]]:
         """All properties with their values, in order; lazy ones are computed."""
-        found: list[tuple[Key, Value]] = []
-        for key, value in list(self._all().items()):
-            computed = self.get(key) if value.__class__ is Lazy else value
-            if computed is not None:
-                found.append((key, computed))
-        return found
+        values = self._values if self._fill is None else self._all()
+        if Lazy in map(type, values.values()):
+            for key in [key for key, value in values.items() if value.__class__ is Lazy]:
+                self.get(key)
+        return [item for item in values.items() if item[1] is not None]
+
+    def _note_change(self, key: Key) -> None:
+        changed = self.changed
+        if isinstance(changed, set):
+            changed.add(key)
+        else:
+            self.changed = {key}
+
+    def settle(self) -> None:
+        """From now on count the values as they are as unchanged."""
+        self.changed = _NOTHING
 
     def as_dict(self) -> dict[Key, Value]:
         """A copy with all values computed."""
@@ -202,7 +217,13 @@ class Attachment(PropertyBag):
         self._embed = None
         self._embedded = message
         self[PR_ATTACH_METHOD] = ATTACH_EMBEDDED_MSG if message is not None else ATTACH_BY_VALUE
-        self.changed.add(PR_ATTACH_DATA_OBJ)
+        self._note_change(PR_ATTACH_DATA_OBJ)
+
+    def settle(self) -> None:
+        """From now on count the values, and those of the embedded message, as unchanged."""
+        super().settle()
+        if self._embedded is not None:
+            self._embedded.settle()
 
     @property
     def modified(self) -> bool:
@@ -257,9 +278,7 @@ class Table(list[RowT]):
         """From now on count the rows as they are as the first ones."""
         self._original = tuple(map(id, self))
         for row in self:
-            row.changed.clear()
-            if isinstance(row, Attachment) and row._embedded is not None:
-                row._embedded.settle()
+            row.settle()
 
     @property
     def modified(self) -> bool:
@@ -381,20 +400,30 @@ class PropertyMessage:
 
     def settle(self) -> None:
         """Count everything as it is now as unchanged: for those who fill a message from another form."""
-        self.properties.changed.clear()
+        self.properties.settle()
         for table in (self._recipients, self._attachments):
             if table is not None:
                 table.settle()
 
-    def forget_original(self) -> None:
-        """Compute every property and let the original octets go: from now on MIME is generated."""
+    def compute(self) -> None:
+        """Find every property, recipient and attachment now, those of embedded messages too."""
         self.properties.items()
         for recipient in self.recipients:
             recipient.items()
         for attachment in self.attachments:
             attachment.items()
             if attachment.embedded is not None:
-                attachment.embedded.forget_original()
+                attachment.embedded.compute()
+
+    def forget_original(self) -> None:
+        """Compute every property and let the original octets go: from now on MIME is generated."""
+        self.compute()
+        self._drop_original()
+
+    def _drop_original(self) -> None:
+        for attachment in self.attachments:
+            if attachment.embedded is not None:
+                attachment.embedded._drop_original()
         self.original = self._structure = self._generated = None
 
     def to_bytes(self) -> bytes:

@@ -46,6 +46,7 @@ _FIXED: Final = {
     PT_BOOLEAN: struct.Struct("<?xxx"),
 }
 _U32: Final = struct.Struct("<I")
+_TAG: Final = struct.Struct("<HH")
 _NAMED_ID: Final = 0x8000
 _VARIABLE: Final = frozenset({PT_STRING8, PT_UNICODE, PT_BINARY, PT_OBJECT})
 
@@ -108,10 +109,7 @@ def decode_value(reader: StreamReader, kind: int) -> Value:
     """The inverse of `encode_value`. PT_STRING8 gives octets. Raises PropertyStreamError."""
     fixed = _FIXED.get(kind)
     if fixed is not None:
-        try:
-            return fixed.unpack(reader.take(fixed.size))[0]
-        except struct.error as error:
-            raise PropertyStreamError(str(error)) from None
+        return fixed.unpack(reader.take(fixed.size))[0]
     if kind == PT_CLSID:
         return UUID(bytes_le=reader.take(16))
     if kind not in _VARIABLE:
@@ -150,7 +148,10 @@ def encode_property(key: Key, value: Value, lend_id: Callable[[NamedProperty], i
 
 def decode_property(reader: StreamReader, values_max: int = 100_000) -> tuple[Key, Value]:
     """The inverse of `encode_property`. Raises PropertyStreamError."""
-    kind, identifier = struct.unpack("<HH", reader.take(4))
+    kind, identifier = _TAG.unpack(reader.take(4))
+    fixed = _FIXED.get(kind)
+    if fixed is not None and identifier < _NAMED_ID:  # as most are
+        return identifier << 16 | kind, fixed.unpack(reader.take(fixed.size))[0]
     key: Key
     if identifier >= _NAMED_ID:
         guid = UUID(bytes_le=reader.take(16))
@@ -237,7 +238,7 @@ def _unpack_attachment(reader: StreamReader, depth: int) -> Attachment:
     packed = _take_blob(reader)
     if packed:
         attachment.embedded = _unpack(packed, depth + 1)
-    attachment.changed.clear()
+    PropertyBag.settle(attachment)
     return attachment
 
 

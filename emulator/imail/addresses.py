@@ -13,9 +13,8 @@ from emulator.property_tags import (
     PR_RECIPIENT_TYPE,
     PR_ROWID,
     PR_SMTP_ADDRESS,
-    Key,
 )
-from protocols.mime.address import Address, parse_addresses
+from protocols.mime.address import parse_addresses
 from protocols.mime.charsets import decode_text
 from protocols.mime.words import decode_words
 
@@ -62,29 +61,31 @@ def read_flat_entry_list(value: bytes) -> list[bytes]:
     return found
 
 
-def name_and_email(address: Address) -> tuple[str, str]:
-    """Display name (the address where there is none) and address as text."""
-    email = decode_text(address.email)
-    name = "" if address.name is None else decode_words(address.name).strip()
-    return name or email, email
-
-
 def mailboxes(value: bytes | None, addresses_max: int) -> list[tuple[str, str]]:
     """(name, address) of all mailboxes of a field, groups opened."""
     if not value:
         return []
-    found = [name_and_email(address) for address in parse_addresses(value, addresses_max) if address.host is not None]
-    return [(name, email) for name, email in found if name or email]
+    found: list[tuple[str, str]] = []
+    for name, _, mailbox, host in parse_addresses(value, addresses_max):
+        if host is None:
+            continue
+        octets = b"%b@%b" % (mailbox or b"", host) if host else mailbox or b""
+        email = octets.decode() if octets.isascii() else decode_text(octets)
+        label = email if name is None else decode_words(name).strip() or email
+        if label:
+            found.append((label, email))
+    return found
 
 
 def recipient(name: str, email: str, kind: int, row: int) -> Recipient:
     """A row of the recipients table."""
-    values: dict[Key, object] = {
-        PR_ROWID: row,
-        PR_RECIPIENT_TYPE: kind,
-        PR_DISPLAY_NAME: name,
-        PR_ADDRTYPE: "SMTP",
-        PR_EMAIL_ADDRESS: email,
-        PR_SMTP_ADDRESS: email,
-    }
-    return Recipient(values)
+    return Recipient(
+        {
+            PR_ROWID: row,
+            PR_RECIPIENT_TYPE: kind,
+            PR_DISPLAY_NAME: name,
+            PR_ADDRTYPE: "SMTP",
+            PR_EMAIL_ADDRESS: email,
+            PR_SMTP_ADDRESS: email,
+        }
+    )

@@ -64,14 +64,45 @@ def crlf(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\n", "\r\n")
 
 
-def joined_text(parts: list[Part]) -> str:
-    """Several parts as one text, each beginning on a line of its own (KB Q183598)."""
-    texts: list[str] = []
-    for part in parts:
-        if texts and not texts[-1].endswith("\n"):
-            texts.append("\r\n")
-        texts.append(part_text(part))
-    return "".join(texts)
+def joined_text(texts: list[str]) -> str:
+    """Several texts as one, each beginning on a line of its own (KB Q183598)."""
+    found: list[str] = []
+    for text in texts:
+        if found and not found[-1].endswith("\n"):
+            found.append("\r\n")
+        found.append(text)
+    return "".join(found)
+
+
+class PlainBody:
+    """The text body. What decoding gave is kept until the text has been made of it."""
+
+    __slots__ = ("_octets", "_page", "_parts")
+
+    def __init__(self, parts: list[Part]) -> None:
+        """`parts`: at least one."""
+        self._parts = parts
+        self._octets: bytes | None = None
+        self._page = 0
+
+    def octets(self) -> bytes:
+        """Octets of the first part behind its transfer encoding."""
+        if self._octets is None:
+            self._octets = decoded_body(self._parts[0])
+        return self._octets
+
+    def text(self) -> str:
+        """The text with CRLF line ends."""
+        self.page()
+        first = crlf(decode_text(self.octets(), self._parts[0].params.get("charset", "")))
+        self._octets = None
+        return joined_text([first, *map(part_text, self._parts[1:])]) if len(self._parts) > 1 else first
+
+    def page(self) -> int:
+        """Its code page."""
+        if not self._page:
+            self._page = usable_page(self.octets(), self._parts[0].params.get("charset", "")) or UTF_8
+        return self._page
 
 
 def usable_page(octets: bytes, charset: str) -> int:
@@ -117,7 +148,7 @@ class _Html:
                 if not page:
                     octets, page = decode_text(octets, charset).encode("utf-8", "replace"), UTF_8
             else:
-                octets, page = joined_text(self._parts).encode("utf-8", "replace"), UTF_8
+                octets, page = joined_text(list(map(part_text, self._parts))).encode("utf-8", "replace"), UTF_8
             self._found = octets, page
         return self._found
 
@@ -135,24 +166,20 @@ def crlf_octets(octets: bytes) -> bytes:
     return octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def body_properties(layout: Layout, values: Values) -> None:
+def body_properties(layout: Layout, plain: PlainBody | None, values: Values) -> None:
     """Add the body properties. Texts are decoded when they are asked for."""
-    plain = layout.body("plain")
     html = layout.body("html")
-    if plain:
-        values[PR_BODY] = Lazy(lambda: joined_text(plain))
+    if plain is not None:
+        values[PR_BODY] = Lazy(plain.text)
         values[PR_NATIVE_BODY_INFO] = NATIVE_PLAIN
-        first = plain[0]
-        values[PR_INTERNET_CPID] = Lazy(
-            lambda: usable_page(decoded_body(first), first.params.get("charset", "")) or UTF_8
-        )
+        values[PR_INTERNET_CPID] = Lazy(plain.page)
     if html:
         form = _Html(html)
         values[PR_HTML] = Lazy(form.octets)
         values[PR_INTERNET_CPID] = Lazy(form.page)
         values[PR_NATIVE_BODY_INFO] = NATIVE_HTML
     _other_bodies(layout, values)
-    for part in html or plain:
+    for part in html or layout.body("plain"):
         content_id = part.content_id
         if content_id:
             values[PR_BODY_CONTENT_ID] = decode_words(content_id).strip().strip("<>")

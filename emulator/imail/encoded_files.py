@@ -21,7 +21,7 @@ from protocols.mime import Part, transfer
 from protocols.mime.charsets import decode_text
 
 from .attachments import name_properties
-from .body import crlf, decoded_body
+from .body import PlainBody, crlf
 from .layout import Layout
 
 FILES_MAX = 1000
@@ -50,11 +50,11 @@ class TextWithFiles:
     files: list[TextFile]
 
 
-def find_files(root: Part, layout: Layout) -> TextWithFiles | None:
+def find_files(root: Part, layout: Layout, plain: PlainBody) -> TextWithFiles | None:
     """The files in a message that is a single text/plain, or None where there are none. Linear."""
     if layout.body("plain") != [root] or layout.attachments:
         return None
-    octets = decoded_body(root)
+    octets = plain.octets()
     found: list[TextFile] = []
     if b"begin" in octets:
         found += [TextFile(octets, file, yenc=False) for file in transfer.find_uuencoded(octets, files_max=FILES_MAX)]

@@ -6,7 +6,10 @@ import html
 import re
 from typing import Final
 
-_TOKEN: Final = re.compile(r"<(/?)([A-Za-z0-9\-]{1,60})>|(?:\r?\n)+|(?:[^<\r\n]++|<<|<(?!/?[A-Za-z0-9\-]{1,60}>))++|\r")
+_TOKEN: Final = re.compile(
+    r"<(/?)([A-Za-z0-9\-]{1,60})>|(?:[^<\r\n]++|\r?\n(?!\r?\n)|\r(?!\n)|<<|<(?!/?[A-Za-z0-9\-]{1,60}>))++|((?:\r?\n)++)"
+)
+"""A command, text with single line ends, or several line ends in a row."""
 _TAGS: Final = {
     "bold": "b",
     "italic": "i",
@@ -54,11 +57,14 @@ def html_from_enriched(text: str, *, richtext: bool = False) -> str:
                     out.append(f"</{tag}>")
         elif hidden:
             continue
-        elif "\n" in lexeme:
+        elif match[3]:
             count = lexeme.count("\n")
             breaks = count if nofill else 0 if richtext else count - 1
             out.append("<br>\r\n" * breaks or "\r\n")
         else:
-            out.append(html.escape(lexeme.replace("<<", "<"), quote=False))
+            shown = html.escape(lexeme.replace("<<", "<"), quote=False)
+            if "\n" in shown:
+                shown = shown.replace("\r\n", "\n").replace("\n", "<br>\r\n" if nofill else "\r\n")
+            out.append(shown)
     out += [f"</{tag}>" for tag in reversed(open_tags)]
     return "".join(out)

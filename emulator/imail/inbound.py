@@ -22,7 +22,7 @@ from protocols.mime import MimeLimits, Part, parse
 
 from . import encoded_files, envelope, opaque, reports, tnef_mail
 from .attachments import make_attachment
-from .body import body_properties
+from .body import PlainBody, body_properties
 from .layout import Layout, find_layout
 
 Values = dict[Key, Value]
@@ -47,7 +47,10 @@ DEFAULT_LIMITS: Final = ConversionLimits()
 class _Source:
     """Where the properties of one message are found: its octets and their structure."""
 
-    __slots__ = ("_files", "_layout", "_tnef", "depth", "limits", "message", "octets", "received_at", "structure")
+    __slots__ = (
+        *("_display", "_files", "_layout", "_plain", "_tnef"),
+        *("depth", "limits", "message", "octets", "received_at", "structure"),
+    )
 
     def __init__(
         self, octets: bytes, structure: Part, received_at: float | None, limits: ConversionLimits, depth: int
@@ -60,6 +63,8 @@ class _Source:
         self._layout: Layout | None = None
         self._tnef: PropertyMessage | None = None
         self._files: encoded_files.TextWithFiles | None = None
+        self._plain: PlainBody | None = None
+        self._display: dict[int, str] | None = None
         self.message = PropertyMessage(
             octets,
             structure,
@@ -78,13 +83,15 @@ class _Source:
                 if self._tnef is not None:
                     layout.attachments.remove(leaf)
             self._layout = layout
-            self._files = encoded_files.find_files(self.structure, layout)
+            if layout.body("plain"):
+                self._plain = PlainBody(layout.body("plain"))
+                self._files = encoded_files.find_files(self.structure, layout, self._plain)
         return self._layout
 
     def properties(self) -> Values:
         values: Values = {PR_MESSAGE_CLASS: "IPM.Note"}
         values |= envelope.header_properties(self.structure.headers, self.received_at, self.limits.recipients_max)
-        body_properties(self.layout, values)
+        body_properties(self.layout, self._plain, values)
         if self._files is not None:
             values[PR_BODY] = self._files.text
         if self.layout.opaque is not None:
@@ -103,7 +110,12 @@ class _Source:
         return values
 
     def _names(self, kind: int) -> str:
-        return "; ".join([row.name for row in self.message.recipients if row.type == kind])
+        if self._display is None:
+            found: dict[int, list[str]] = {}
+            for row in self.message.recipients:
+                found.setdefault(row.type, []).append(row.name)
+            self._display = {row_type: "; ".join(names) for row_type, names in found.items()}
+        return self._display.pop(kind, "")
 
     def recipients(self) -> list[Recipient]:
         rows = envelope.recipients(self.structure.headers, self.limits.recipients_max)

@@ -202,5 +202,5 @@ def report_rows(part: Part, first_row: int) -> list[Recipient]:
         if row is not None:
             rows.append(row)
     for row in rows:
-        row.changed.clear()
+        row.settle()
     return rows

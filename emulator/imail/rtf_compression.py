@@ -49,6 +49,10 @@ def _decompress(octets: bytes, end: int, limit: int) -> bytes:
     while position < end and len(out) - base < limit:
         control = octets[position]
         position += 1
+        if control == 0:
+            out += octets[position : min(position + 8, end)]
+            position += 8
+            continue
         for bit in range(8):
             if position >= end:
                 break

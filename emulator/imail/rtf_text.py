@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import struct
 from itertools import islice
 from typing import Final
 
 from .codepages import codec_of
 
+_UNICODE: Final = re.compile(rb"\\u(-?[0-9]{1,10}) ?(?:\\'([0-9a-fA-F]{2})|(\?))")
 _TOKEN: Final = re.compile(
-    rb"\\([a-zA-Z]{1,32})(?:(-?[0-9]{1,10}))? ?|((?:\\'[0-9a-fA-F]{2})++)|\\((?s:.))|(\{++|\}++)|[\r\n]+"
+    rb"((?:\\u-?[0-9]{1,10} ?(?:\\'[0-9a-fA-F]{2}|\?))++)|\\([a-zA-Z]{1,32})(?:(-?[0-9]{1,10}))? ?"
+    rb"|((?:\\'[0-9a-fA-F]{2})++)|\\((?s:.))|\{\\\*\\htmltag[0-9]{0,10} ?([^\\{}\r\n]*+)\}|(\{++|\}++)|[\r\n]+"
     rb"|([^\\{}\r\n]+)"
 )
-_WORD, _NUMBER, _HEX, _SYMBOL, _BRACES, _PLAIN = range(1, 7)
+_CODES, _WORD, _NUMBER, _HEX, _SYMBOL, _TAG, _BRACES, _PLAIN = range(1, 9)
 _CHARSETS: Final = {
     0: 1252, 1: 0, 2: 42, 77: 10000, 128: 932, 129: 949, 130: 1361, 134: 936, 136: 950, 161: 1253, 162: 1254,
     163: 1258, 177: 1255, 178: 1256, 186: 1257, 204: 1251, 222: 874, 238: 1250, 254: 437, 255: 850,
 }  # fmt: skip
 """Code pages of \\fcharset numbers."""
 _CHARACTERS: Final = {
-    b"tab": "\t",
     b"lquote": "\u2018",
     b"rquote": "\u2019",
     b"ldblquote": "\u201c",
@@ -31,17 +32,19 @@ _CHARACTERS: Final = {
     b"emspace": "\u2003",
     b"enspace": "\u2002",
 }
-_BREAKS: Final = frozenset({b"par", b"line", b"sect", b"page", b"row"})
+_ASCII: Final = dict.fromkeys((b"par", b"line", b"sect", b"page", b"row"), b"\r\n") | {b"cell": b"\t", b"tab": b"\t"}
+"""Characters that are the same in every code page."""
 _HIDDEN: Final = frozenset(
-    b"fonttbl colortbl stylesheet info pict object header footer headerl headerr headerf footerl footerr footerf "
-    b"pntext pntxta pntxtb themedata colorschememapping latentstyles datastore listtable listoverridetable rsidtbl "
-    b"generator xmlnstbl mmathPr fldinst bkmkstart bkmkend filetbl revtbl".split()
+    b"mhtmltag fonttbl colortbl stylesheet info pict object header footer headerl headerr headerf footerl footerr "
+    b"footerf pntext pntxta pntxtb themedata colorschememapping latentstyles datastore listtable listoverridetable "
+    b"rsidtbl generator xmlnstbl mmathPr fldinst bkmkstart bkmkend filetbl revtbl".split()
 )
 OCTETS_PER_TOKEN_MIN: Final = 5
 """On average; what is denser than this is no document, and is read as far as the allowance goes."""
+TOKENS_FREE: Final = 10_000
 _MEANT: Final = (
-    frozenset(b"htmltag mhtmltag htmlrtf u uc ansicpg deff fonttbl f fcharset plain bin cell".split())
-    | _BREAKS
+    frozenset(b"htmltag htmlrtf u uc ansicpg deff f fcharset plain bin".split())
+    | frozenset(_ASCII)
     | frozenset(_CHARACTERS)
     | _HIDDEN
 )
@@ -50,114 +53,129 @@ DEPTH_MAX: Final = 1000
 """Groups inside one another; deeper ones are read in the state of this depth."""
 
 
-@dataclass(slots=True)
-class _State:
-    hidden: bool = False
-    """Inside a destination whose text is not shown."""
-    tag: bool = False
-    """Inside \\*\\htmltag."""
-    suppressed: bool = False
-    """Between \\htmlrtf and \\htmlrtf0."""
-    skip: int = 1
-    """Characters that stand for one \\u (\\uc)."""
-    font: int = -1
-
-    def copy(self) -> _State:
-        return _State(self.hidden, self.tag, self.suppressed, self.skip, self.font)
+_State = tuple[bool, bool, bool, int, int]
+"""What a group keeps to itself: `_hidden`, `_tag`, `_suppressed`, `_skip` and `_font` of the reader."""
 
 
 class _Reader:
-    """One pass over the tokens; octets wait until their code page is known to change."""
+    """One pass over the tokens; octets of one code page wait until they can be decoded together."""
 
     def __init__(self, rtf: bytes, *, html: bool) -> None:
         self._rtf = rtf
         self._html = html
         self._out: list[str] = []
-        self._pending = bytearray()
+        self._pending: list[bytes] = []
+        self._pending_page = 0
+        self._codec = ""
         self._default_page = 1252
         self._default_font = -1
         self._fonts: dict[int, int] = {}
         self._in_fonts = 0
-        self._font = -1
+        self._last_font = -1
         self._skip_octets = 0
-        self._state = _State()
         self._stack: list[_State] = []
         self._high = 0
         self._star = False
         self._too_deep = 0
-        self._shared = False
-        """Whether the state is that of groups around this one too, and has to be copied before it is changed."""
+        self._hidden = False
+        """Inside a destination whose text is not shown."""
+        self._tag = False
+        """Inside \\*\\htmltag."""
+        self._suppressed = False
+        """Between \\htmlrtf and \\htmlrtf0."""
+        self._skip = 1
+        """Characters that stand for one \\u (\\uc)."""
+        self._font = -1
+        self._shown = True
+        """What these come to."""
+        self._page = 0
+        """The code page; 0 before it was looked for."""
 
-    def read(self) -> str:
-        allowance = 10_000 + len(self._rtf) // OCTETS_PER_TOKEN_MIN
-        for match in islice(_TOKEN.finditer(self._rtf), allowance):
+    def _find_page(self) -> int:
+        font = self._font if self._font >= 0 else self._default_font
+        self._page = (0 if self._tag else self._fonts.get(font, 0)) or self._default_page
+        return self._page
+
+    def _show(self) -> None:
+        self._shown = not self._hidden and (self._tag or not self._suppressed)
+        self._page = 0
+
+    def _hide(self) -> None:
+        self._hidden = True
+        self._shown = False
+
+    def read(self, tokens_max: int) -> str:
+        for match in islice(_TOKEN.finditer(self._rtf), tokens_max):
             kind = match.lastindex
             if kind is None:  # a line end
                 continue
-            if kind <= _NUMBER:
-                if (word := match[1]) in _MEANT or self._star:
-                    self._word(word, match[2])
+            if kind == _CODES:
+                self._codes(match[1])
+            elif kind <= _NUMBER:
+                word = match[2]
+                if self._star:
+                    self._star = False
+                    self._destination(word)
+                elif word in _MEANT:
+                    self._word(word, match[3])
             elif kind == _PLAIN:
-                self._octets(match[6])
-            elif kind == _HEX:
-                self._octets(bytes.fromhex(match[3].translate(None, b"\\'").decode("ascii")))
+                self._octets(match[8])
             elif kind == _BRACES:
-                self._braces(match[5])
+                self._braces(match[7])
+            elif kind == _TAG:
+                self._skip_octets, self._star = 0, False
+                if self._html and match[6]:
+                    self._add(match[6], self._default_page)
+            elif kind == _HEX:
+                self._octets(bytes.fromhex(match[4].translate(None, b"\\'").decode("ascii")))
             else:
-                self._symbol(match[4])
+                self._symbol(match[5])
         self._flush()
         return "".join(self._out).rstrip("\0")
 
     def _braces(self, braces: bytes) -> None:
         """A run of opening, or of closing, braces."""
-        if self._pending:
-            self._flush()
         self._star = False
         self._skip_octets = 0
         count = len(braces)
+        stack = self._stack
         if braces[0] == 0x7B:
-            room = min(count, DEPTH_MAX - len(self._stack))
+            room = min(count, DEPTH_MAX - len(stack))
             self._too_deep += count - room
-            self._stack += [self._state] * room
-            self._shared = True
+            stack += [(self._hidden, self._tag, self._suppressed, self._skip, self._font)] * room
             return
         above = min(count, self._too_deep)
         self._too_deep -= above
-        left = max(len(self._stack) - (count - above), 0)
-        if left < len(self._stack):
-            self._state = self._stack[left]
-            self._shared = True
-            del self._stack[left:]
-        if len(self._stack) < self._in_fonts:
+        left = max(len(stack) - (count - above), 0)
+        if left < len(stack):
+            self._hidden, self._tag, self._suppressed, self._skip, self._font = stack[left]
+            del stack[left:]
+            self._show()
+        if len(stack) < self._in_fonts:
             self._in_fonts = 0
-
-    def _shown(self) -> bool:
-        state = self._state
-        if state.hidden:
-            return False
-        return state.tag or not state.suppressed
 
     def _octets(self, octets: bytes) -> None:
         if self._skip_octets:
             used = min(self._skip_octets, len(octets))
             self._skip_octets -= used
             octets = octets[used:]
-        if octets and self._shown():
-            self._pending += octets
+        if octets and self._shown:
+            self._add(octets, self._page or self._find_page())
+
+    def _add(self, octets: bytes, page: int) -> None:
+        if page != self._pending_page:
+            self._flush()
+            self._pending_page = page
+            self._codec = codec_of(page)
+        self._pending.append(octets)
 
     def _flush(self) -> None:
         if self._pending:
-            self._out.append(bytes(self._pending).decode(codec_of(self._current_page()), "replace"))
+            self._out.append(b"".join(self._pending).decode(self._codec, "replace"))
             self._pending.clear()
 
-    def _current_page(self) -> int:
-        font = self._state.font if self._state.font >= 0 else self._default_font
-        if self._state.tag:
-            return self._default_page
-        return self._fonts.get(font, 0) or self._default_page
-
     def _text(self, text: str) -> None:
-        if self._shown():
+        if self._shown:
             if self._pending:
                 self._flush()
             self._out.append(text)
@@ -170,59 +188,84 @@ class _Reader:
             self._text("\u00a0")
         elif symbol == b"_":
             self._text("\u00ad")
-        elif symbol in b"\r\n":
-            self._text("\r\n")
+        elif symbol in b"\r\n" and self._shown:
+            self._add(b"\r\n", self._page or self._find_page())
 
-    def _own_state(self) -> _State:
-        """The state of this group alone."""
-        if self._shared:
-            self._state = self._state.copy()
-            self._shared = False
-        return self._state
+    def _destination(self, word: bytes) -> None:
+        """The word behind \\*: a destination that is passed over where it is not known."""
+        if word == b"htmltag" and self._html:
+            self._tag, self._hidden = True, False
+            self._show()
+        else:
+            self._hide()
 
     def _word(self, word: bytes, parameter: bytes | None) -> None:
-        state = self._own_state()
+        octets = _ASCII.get(word)
+        if octets is not None:
+            if self._shown:
+                self._add(octets, self._page or self._find_page())
+            return
         number = int(parameter) if parameter else None
-        star, self._star = self._star, False
-        if word == b"htmltag":
-            state.tag, state.hidden = self._html, not self._html
-        elif word == b"mhtmltag":
-            state.hidden = True
-        elif word == b"htmlrtf":
-            self._flush()
-            if self._html:
-                state.suppressed = number != 0
-        elif word == b"u" and number is not None:
-            self._unicode(number)
-        elif word == b"uc" and number is not None:
-            state.skip = min(max(number, 0), 16)
-        elif word == b"ansicpg" and number:
-            self._default_page = number
-        elif word == b"deff" and number is not None:
-            self._default_font = number
-        elif word == b"fonttbl":
-            state.hidden = True
-            self._in_fonts = len(self._stack)
-        elif word == b"f" and number is not None:
-            self._flush()
-            state.font = self._font = number
-        elif word == b"fcharset" and number is not None and self._in_fonts:
-            self._fonts.setdefault(self._font, _CHARSETS.get(number, 0))
+        if word == b"u":
+            if number is not None:
+                self._unicode(number)
+        elif word == b"f":
+            if number is not None:
+                self._font = self._last_font = number
+                self._page = 0
         elif word == b"plain":
-            self._flush()
-            state.font = -1
-        elif word == b"bin" and number:
-            # binary data is not looked for by length: what it holds is hidden with its group
-            state.hidden = True
-        elif word in _BREAKS:
-            self._text("\r\n")
-        elif word == b"cell":
-            self._text("\t")
+            self._font = -1
+            self._page = 0
         elif word in _CHARACTERS:
             self._text(_CHARACTERS[word])
-        elif star or word in _HIDDEN:
-            self._flush()
-            state.hidden = True
+        elif word == b"htmlrtf":
+            if self._html:
+                self._suppressed = number != 0
+                self._show()
+        elif word == b"htmltag":
+            self._destination(word)
+        elif word in _HIDDEN:
+            self._hide()
+            if word == b"fonttbl":
+                self._in_fonts = len(self._stack)
+        elif number is not None:
+            self._setting(word, number)
+
+    def _setting(self, word: bytes, number: int) -> None:
+        if word == b"uc":
+            self._skip = min(max(number, 0), 16)
+        elif word == b"ansicpg" and number:
+            self._default_page = number
+            self._page = 0
+        elif word == b"deff":
+            self._default_font = number
+            self._page = 0
+        elif word == b"fcharset" and self._in_fonts:
+            self._fonts.setdefault(self._last_font, _CHARSETS.get(number, 0))
+        elif word == b"bin" and number:
+            # binary data is not looked for by length: what it holds is hidden with its group
+            self._hide()
+
+    def _codes(self, run: bytes) -> None:
+        """Several \\u, each with one character in its place for those who do not know it."""
+        found = _UNICODE.findall(run)
+        if self._star:
+            self._star = False
+            self._hide()
+        if self._skip != 1 or len(found) == 1:
+            for number, digits, mark in found:
+                self._unicode(int(number))
+                self._octets(bytes.fromhex(digits.decode("ascii")) or mark)
+            return
+        self._skip_octets = 0
+        if self._shown:
+            units = [int(number) & 0xFFFF for number, _, _ in found]
+            if self._high:
+                units.insert(0, self._high)
+            self._high = units.pop() if 0xD800 <= units[-1] < 0xDC00 else 0
+            text = struct.pack(f"<{len(units)}H", *units).decode("utf-16-le", "ignore")  # a lone surrogate is nothing
+            if text:
+                self._text(text)
 
     def _unicode(self, number: int) -> None:
         code = number & 0xFFFF
@@ -234,7 +277,7 @@ class _Reader:
             self._high = 0
         else:
             self._text(chr(code))
-        self._skip_octets = self._state.skip
+        self._skip_octets = self._skip
 
 
 def encapsulated_kind(rtf: bytes) -> str:
@@ -245,11 +288,19 @@ def encapsulated_kind(rtf: bytes) -> str:
     return "text" if re.search(rb"\\fromtext(?![a-z])", head) else ""
 
 
-def html_from_rtf(rtf: bytes) -> str | None:
-    """The HTML that was wrapped into the RTF, or None where it holds none. Never raises; linear."""
-    return _Reader(rtf, html=True).read() if encapsulated_kind(rtf) == "html" else None
+def html_from_rtf(rtf: bytes, tokens_max: int | None = None) -> str | None:
+    """The HTML that was wrapped into the RTF, or None where it holds none. Never raises; linear.
+
+    `tokens_max`: control words, braces and texts that are read, where that is less than OCTETS_PER_TOKEN_MIN allows.
+    """
+    return _read(rtf, tokens_max, html=True) if encapsulated_kind(rtf) == "html" else None
 
 
-def text_from_rtf(rtf: bytes) -> str:
-    """The text of the RTF, de-encapsulated or as a reader would see it. Never raises; linear."""
-    return _Reader(rtf, html=False).read()
+def text_from_rtf(rtf: bytes, tokens_max: int | None = None) -> str:
+    """The text of the RTF, de-encapsulated or as a reader would see it. `tokens_max` as for `html_from_rtf`."""
+    return _read(rtf, tokens_max, html=False)
+
+
+def _read(rtf: bytes, tokens_max: int | None, *, html: bool) -> str:
+    allowance = TOKENS_FREE + len(rtf) // OCTETS_PER_TOKEN_MIN
+    return _Reader(rtf, html=html).read(allowance if tokens_max is None else min(allowance, tokens_max))

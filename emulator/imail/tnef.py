@@ -47,7 +47,6 @@ from emulator.property_tags import (
     Key,
     NamedProperty,
     property_id,
-    property_type,
 )
 
 from . import tnef_stream as ts
@@ -59,6 +58,7 @@ Values = dict[Key, Value]
 IID_IMESSAGE: Final = UUID("00020307-0000-0000-C000-000000000046")
 DEPTH_MAX: Final = 20
 PROPERTIES_MAX: Final = 100_000
+"""Of one stream: its message, recipients and attachments together."""
 
 _REND_DATA: Final = struct.Struct("<HiHHI")
 _DTR: Final = struct.Struct("<7H")
@@ -78,11 +78,12 @@ _COMPUTED: Final = frozenset({PR_ATTACH_SIZE, PR_ATTACH_NUM})
 
 
 class _Reader:
-    __slots__ = ("codec", "depth", "message", "stream")
+    __slots__ = ("codec", "depth", "message", "properties_left", "stream")
 
     def __init__(self, stream: ts.TnefStream, depth: int) -> None:
         self.stream = stream
         self.depth = depth
+        self.properties_left = PROPERTIES_MAX
         page = stream.first(ts.ATT_OEM_CODEPAGE) or b""
         number = int.from_bytes(page[:4], "little")
         self.codec = codec_of(number) if number else "cp1252"
@@ -145,7 +146,8 @@ class _Reader:
     def properties(self, reader: StreamReader) -> Iterable[tuple[Key, Value]]:
         """Counted properties; those before the first damaged one."""
         try:
-            for _ in range(min(reader.u32(), PROPERTIES_MAX)):
+            for _ in range(min(reader.u32(), self.properties_left)):
+                self.properties_left -= 1
                 yield self._unicode(*decode_property(reader))
         except PropertyStreamError:
             # what comes after cannot be found any more
@@ -153,7 +155,7 @@ class _Reader:
 
     def _unicode(self, key: Key, value: Value) -> tuple[Key, Value]:
         """PT_STRING8 as PT_UNICODE: the store keeps text, not octets in somebody's code page."""
-        kind = property_type(key)
+        kind = key & 0xFFFF if isinstance(key, int) else key.type
         if kind & ~MV_FLAG != PT_STRING8:
             return key, value
         if kind & MV_FLAG:

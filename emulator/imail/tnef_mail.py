@@ -36,6 +36,9 @@ from .tnef import message_from_tnef, message_to_tnef
 
 Values = dict[Key, Value]
 
+PACKED_OCTETS_PER_TOKEN_MIN: Final = 2
+"""Of compressed RTF, beyond TOKENS_FREE: it grows to eight times its size at most, and must not take as much longer."""
+TOKENS_FREE: Final = 100_000
 TNEF_NAME: Final = "winmail.dat"
 _TNEF_TYPES: Final = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 _FROM_HEADER: Final = frozenset({*SENDER, *SENT_REPRESENTING, *READ_RECEIPT})
@@ -82,13 +85,14 @@ def rtf_bodies(values: Values) -> None:
         rtf = decompress_rtf(packed)
         if rtf is None:
             return
-        html = html_from_rtf(rtf)
+        tokens_max = TOKENS_FREE + len(packed) // PACKED_OCTETS_PER_TOKEN_MIN
+        html = html_from_rtf(rtf, tokens_max)
         if html is not None:
             values[PR_HTML] = html.encode("utf-8", "replace")
             values[PR_INTERNET_CPID] = UTF_8
             values[PR_NATIVE_BODY_INFO] = NATIVE_HTML
         elif PR_BODY not in values:
-            values[PR_BODY] = Lazy(lambda: crlf(text_from_rtf(rtf)))
+            values[PR_BODY] = Lazy(lambda: crlf(text_from_rtf(rtf, tokens_max)))
             values.setdefault(PR_INTERNET_CPID, UTF_8)
         values.setdefault(PR_RTF_IN_SYNC, True)
 
@@ -97,7 +101,7 @@ def renumber(attachments: list[Attachment]) -> list[Attachment]:
     """Rows numbered in order; nothing counts as changed by it."""
     for number, attachment in enumerate(attachments):
         attachment[PR_ATTACH_NUM] = number
-        attachment.changed.clear()
+        attachment.settle()
     return attachments
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-_WHITE, _SPECIAL, _ATOM, _QUOTED, _LITERAL, _COMMENT = range(1, 7)
+_WHITE, _SPECIAL, _ATOM, _QUOTED, _LITERAL, _COMMENT, _STRAY = range(1, 8)
 """Kinds of lexemes: numbers of the groups of the patterns below."""
 
 _QUOTED_STRING = rb"\"[^\"\\]*+(?:\\(?s:.)[^\"\\]*+)*+\""
@@ -18,29 +18,36 @@ _DOMAIN_LITERAL = rb"\[[^\]\\]*+(?:\\(?s:.)[^\]\\]*+)*+\]"
 _NEVER = rb"(?!)"
 
 
-def _lexeme(quoted: bytes, literal: bytes) -> re.Pattern[bytes]:
+def _lexeme(quoted: bool, literal: bool, comment: bool) -> re.Pattern[bytes]:
+    """White space and what stands behind it."""
+    ordinary = rb"[^ \t\r\n<>@,:;\"(%b]" % (rb"\[" if literal else b"")
+    if not comment:  # only one without another one inside, which is seen at once
+        ordinary = rb"(?:%b|\((?![^()\\]*+\)))" % ordinary
     return re.compile(
-        rb"([ \t\r\n]++)|([<>@,:;])|([^ \t\r\n<>@,:;\"\[(]++)|(%b)|(%b)|(\([^()\\]*+\))|(?s:.)" % (quoted, literal)
+        rb"([ \t\r\n]*+)(?:([<>@,:;])|(%b++)|(%b)|(%b)|(\([^()\\]*+\))|((?s:.))|\Z)"
+        % (ordinary, _QUOTED_STRING if quoted else _NEVER, _DOMAIN_LITERAL if literal else _NEVER)
     )
 
 
 _LEXEMES = {
-    (quoted, literal): _lexeme(_QUOTED_STRING if quoted else _NEVER, _DOMAIN_LITERAL if literal else _NEVER)
+    (quoted, literal, comment): _lexeme(quoted, literal, comment)
     for quoted in (True, False)
     for literal in (True, False)
+    for comment in (True, False)
 }
-"""By whether a quotation mark, and a square bracket, can still open something that is closed somewhere."""
+"""By whether a quotation mark, a square bracket, a parenthesis can still open something that is closed somewhere."""
+_SIMPLE_ATOM = rb"[^ \t\r\n<>@,:;\"\[(]++"
+_SIMPLE_ADDRESS = rb"(?:(%b)|\"([^\"\\]*+)\")@(%b|\[[^\[\]\\]*+\])" % (_SIMPLE_ATOM, _SIMPLE_ATOM)
 _SIMPLE = re.compile(
-    rb"[ \t\r\n]*+(?:(?:\"([^\"\\]*+)\"|([^ \t\r\n<>@,:;\"\[(]++(?: [^ \t\r\n<>@,:;\"\[(]++)*+))?[ \t]*+"
-    rb"<([^ \t\r\n<>@,:;\"\[(]++)@([^ \t\r\n<>@,:;\"\[(]++)>"
-    rb"|([^ \t\r\n<>@,:;\"\[(]++)@([^ \t\r\n<>@,:;\"\[(]++))[ \t\r\n]*+(?:,|\Z)"
+    rb"[ \t\r\n]*+(?:(?:\"([^\"\\]*+)\"|(%b(?: %b)*+))?[ \t]*+<%b>|%b(?:[ \t]++\(([^()\\]*+)\))?)[ \t\r\n]*+(?:[,;]|\Z)"
+    % (_SIMPLE_ATOM, _SIMPLE_ATOM, _SIMPLE_ADDRESS, _SIMPLE_ADDRESS)
 )
-"""An element as nearly all are: `name <mailbox@host>`, `"name" <mailbox@host>` or `mailbox@host`."""
+"""An element as nearly all are: `name <mailbox@host>`, `"name" <mailbox@host>`, `mailbox@host` or
+`mailbox@host (name)`."""
 _COMMENT_MARK = re.compile(rb"\([^()\\]*+\)|[()]|\\(?s:.)")
 
-LEXEMES_MAX = 100_000
-"""Words, marks and the white space between them of one field body, behind its simple elements. What lies beyond is not
-looked into."""
+LEXEMES_MAX = 60_000
+"""Words and marks of one field body, behind its simple elements. What lies beyond is not looked into."""
 COMMENT_DEPTH_MAX = 50
 
 
@@ -78,59 +85,45 @@ _Piece = tuple[int, bytes, bool]
 """Kind, value without its quoting, whether white space or a comment stood before it."""
 
 
-def _pieces(value: bytes, position: int) -> list[_Piece]:
-    """Pieces of a field body from `position` on; of several comments in a row, the last.
+def _pieces(value: bytes, position: int) -> Iterator[_Piece]:
+    """Pieces of a field body from `position` on.
 
     What never ends is read as ordinary characters, so that time stays linear: a stray quotation mark goes, a stray
-    bracket or parenthesis is an atom.
+    bracket or parenthesis belongs to an atom.
     """
-    found: list[_Piece] = []
     spaced = False
-    closed_comments = True
-    open_to = [True, True]
+    quoted = literal = comment = True
     left = LEXEMES_MAX
     while position >= 0:
         start, position = position, -1
-        for match in islice(_LEXEMES[open_to[0], open_to[1]].finditer(value, start), left):
+        for match in islice(_LEXEMES[quoted, literal, comment].finditer(value, start), left):
             left -= 1
             kind = match.lastindex
-            if kind == _WHITE:
+            if match.end(1) != match.start():
                 spaced = True
-                continue
-            text = match[0]
-            if kind is None:
+            if kind == _WHITE:  # the end
+                return
+            text = match[kind]  # type: ignore[index]  # the first group takes part in every match
+            if kind == _STRAY:
+                if text == b'"' and not quoted:
+                    continue
                 position = match.end()
-                if text == b"(":
-                    end = _comment_end(value, match.start()) if closed_comments else -1
-                    if end >= 0:
-                        _comment(found, value[position : end - 1])
-                        position, spaced = end, True
-                        break
-                    closed_comments = False
-                elif text == b'"':
-                    open_to[0] = False
-                    break
+                if text == b'"':
+                    quoted = False
+                elif text == b"[":
+                    position, literal = position - 1, False
+                elif (end := _comment_end(value, position - 1)) >= 0:
+                    yield _COMMENT, value[position : end - 1], True
+                    position, spaced = end, True
                 else:
-                    open_to[1] = False
-                kind = _ATOM
-            elif kind == _COMMENT:
-                _comment(found, text[1:-1])
+                    position, comment = position - 1, False
+                break
+            if kind == _COMMENT:
+                yield _COMMENT, text[1:-1], True
                 spaced = True
                 continue
-            elif kind == _QUOTED:
-                text = unescape(text[1:-1])
-            found.append((kind, text, spaced))
+            yield kind, unescape(text[1:-1]) if kind == _QUOTED else text, spaced  # type: ignore[misc]
             spaced = False
-            if position >= 0:
-                break
-    return found
-
-
-def _comment(found: list[_Piece], text: bytes) -> None:
-    if found and found[-1][0] == _COMMENT:
-        found[-1] = (_COMMENT, text, True)
-    else:
-        found.append((_COMMENT, text, True))
 
 
 def _comment_end(value: bytes, start: int) -> int:
@@ -189,6 +182,8 @@ def _bare(pieces: list[_Piece], comment: bytes | None) -> Address | None:
     at = _split_at(pieces)
     if at < 0:
         return Address(comment, None, _phrase(pieces), b"")
+    if at == 1 and len(pieces) == 3:
+        return Address(comment, None, pieces[0][1], pieces[2][1])
     start = at
     while start > 0:
         _, value, spaced = pieces[start]
@@ -267,7 +262,7 @@ class _List:
 
     def read(self, value: bytes, position: int, addresses_max: int) -> None:
         """All elements from `position` on."""
-        all_pieces = iter(_pieces(value, position))
+        all_pieces = _pieces(value, position)
         for piece in all_pieces:
             kind, text, spaced = piece
             if kind == _COMMENT:
@@ -306,11 +301,12 @@ def parse_addresses(value: bytes, addresses_max: int = 50_000) -> list[Address]:
         match = _SIMPLE.match(value, position)
         if match is None:
             break
-        quoted, phrase, mailbox, host, bare, bare_host = match.groups()
-        if mailbox is not None:
-            found.append(Address(phrase if quoted is None else quoted, None, mailbox, host))
+        quoted, phrase, atom, string, host, bare, bare_string, bare_host, comment = match.groups()
+        if host is not None:
+            found.append(Address(phrase if quoted is None else quoted, None, string if atom is None else atom, host))
         else:
-            found.append(Address(None, None, bare, bare_host))
+            name = None if comment is None else comment.strip()
+            found.append(Address(name, None, bare_string if bare is None else bare, bare_host))
         position = match.end()
     if position < len(value) and len(found) < addresses_max:
         _List(found).read(value, position, addresses_max)

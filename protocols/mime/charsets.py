@@ -84,6 +84,8 @@ _ALIASES = {
 }
 NAME_CHARACTERS_MAX = 100
 """Of a charset; longer ones are unknown."""
+_ISO_8859 = re.compile(r"(?:iso[-_]?)?8859[-_]?([0-9]{1,2})(?:[-_:].*)?\Z")
+_CODE_PAGE = re.compile(r"(?:cp|windows|win|ibm|ms)[-_]?([0-9]{3,5})\Z")
 _SHAPE = re.compile(r"[\w.:+-]{1,64}\Z", re.ASCII)
 _UTF8_MARK = codecs.BOM_UTF8
 # codecs that are no character sets, or whose cost is not linear in their input
@@ -137,15 +139,18 @@ def _codec_name(charset: str) -> str:
         return ""
     if name in _ALIASES:
         return _ALIASES[name]
-    for candidate in (name, name.replace("windows-", "cp"), name.replace("cp-", "cp"), name.removeprefix("x-")):
-        found = _lookup(candidate) if candidate == name or candidate.translate(_UNDERSCORES) in _KNOWN else ""
+    found = _lookup(name)
+    if found:
+        return _ALIASES.get(found, found)
+    for candidate in (name.replace("windows-", "cp"), name.replace("cp-", "cp"), name.removeprefix("x-")):
+        found = _lookup(candidate) if candidate != name and candidate.translate(_UNDERSCORES) in _KNOWN else ""
         if found:
             return _ALIASES.get(found, found)
-    match = re.match(r"(?:iso[-_]?)?8859[-_]?([0-9]{1,2})(?:[-_:].*)?\Z", name)
+    match = _ISO_8859.match(name)
     if match:
         found = _lookup(f"iso8859_{match[1]}")
         return _ALIASES.get(f"iso8859-{match[1]}", found) if found else ""
-    match = re.search(r"(?:cp|windows|win|ibm|ms)[-_]?([0-9]{3,5})\Z", name)
+    match = _CODE_PAGE.search(name) if name[-1].isdigit() else None
     return _lookup(f"cp{match[1]}") if match and f"cp{match[1]}" in _KNOWN else ""
 
 

@@ -18,9 +18,8 @@ _WHITE = b" \t\r\n"
 
 def unfold(value: bytes) -> bytes:
     """The value on one line: line ends go, the white space after them stays (RFC 5322 section 2.2.3)."""
-    if b"\n" in value:
-        value = value.replace(b"\r\n", b"").replace(b"\n", b"")
-    return value.strip(_WHITE)
+    value = value.strip(_WHITE)
+    return value.replace(b"\r\n", b"").replace(b"\n", b"") if b"\n" in value else value
 
 
 class HeaderBlock:

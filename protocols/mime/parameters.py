@@ -16,6 +16,10 @@ _PARAMETER = re.compile(
     # an unquoted value may have blanks in it; behind them `name=` is the next parameter, its semicolon forgotten
     rb"|[^ \t\r\n;]*+(?:[ \t\r\n]++(?![A-Za-z0-9*-]{1,40}=)[^ \t\r\n;]*+)*+))?"
 )
+_SIMPLE = re.compile(
+    rb"[ \t]*+;[ \t]*+([A-Za-z0-9\-]++)=(?:\"([^\"\\]*+)\"|([^\x00-\x20;\"()\\\x7f]++))(?=[ \t]*+(?:;|\Z))"
+)
+"""A parameter as nearly all are."""
 _SEPARATORS = re.compile(rb"[ \t\r\n;]*+")
 _SKIP = re.compile(rb"[^;]*+")
 _TRAILING_COMMENT = re.compile(rb"[ \t]\([^()]*\)$")
@@ -70,6 +74,10 @@ def split_parameters(value: bytes, start: int = 0, parameters_max: int = 200) ->
     found: list[tuple[bytes, bytes]] = []
     position = start
     length = len(value)
+    while len(found) < parameters_max and (match := _SIMPLE.match(value, position)) is not None:
+        name, quoted, token = match.groups()
+        found.append((name.lower(), token if quoted is None else quoted))
+        position = match.end()
     for _ in range(parameters_max * 10):  # words that are no parameters count too
         if position >= length or len(found) >= parameters_max:
             break

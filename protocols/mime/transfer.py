@@ -9,10 +9,16 @@ import binascii
 import re
 import zlib
 from dataclasses import dataclass
+from itertools import compress
 
 _NOT_BASE64 = bytes(
     octet for octet in range(256) if octet not in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 )
+_NOT_BASE64_OR_PADDING = _NOT_BASE64.replace(b"=", b"")
+_FILLING = (b"", b"===", b"==", b"=")
+"""By the characters beyond whole groups of four; one alone says nothing."""
+_NO_FILLING = bytes(octet != 0x3D for octet in range(256))
+"""The first of four characters gives no octet of its own; each of the others gives one, unless it is filling."""
 _BASE64_NAMES = frozenset({"base64", "base-64", "b"})
 _QP_NAMES = frozenset({"quoted-printable", "quoted-printeable", "quotedprintable", "q", "qp"})
 _UU_NAMES = frozenset({"x-uuencode", "uuencode", "x-uue", "uue", "x-uu"})
@@ -50,17 +56,13 @@ def decode_base64(octets: bytes) -> bytes:
         padding = octets.find(b"=")
         if padding < 0 or not octets[padding:].translate(None, _NOT_BASE64):
             return decoded
-    parts = []
-    for piece in octets.split(b"="):
-        data = piece.translate(None, _NOT_BASE64)
-        excess = len(data) % 4
-        if excess == 1:
-            data = data[:-1]
-        elif excess:
-            data += b"=="[: 4 - excess]
-        if data:
-            parts.append(binascii.a2b_base64(data))
-    return b"".join(parts)
+    # every piece filled up to whole groups of four, all decoded at once, and the octets of the filling taken away
+    pieces = octets.translate(None, _NOT_BASE64_OR_PADDING).split(b"=")
+    filled = b"".join([piece + _FILLING[len(piece) & 3] for piece in pieces])
+    decoded = binascii.a2b_base64(filled.replace(b"=", b"A"))
+    kept = bytearray(filled.translate(_NO_FILLING))
+    del kept[::4]
+    return bytes(compress(decoded, kept))
 
 
 def encode_base64(octets: bytes) -> bytes:
@@ -73,11 +75,9 @@ def encode_base64(octets: bytes) -> bytes:
 
 def decode_quoted_printable(octets: bytes) -> bytes:
     """White space at line ends goes (RFC 2045 section 6.7 rule 3); an `=` that encodes nothing stays."""
-    if b" \r\n" in octets or b"\t\r\n" in octets or b" \n" in octets or b"\t\n" in octets:
-        lines = octets.split(b"\n")
-        octets = b"\n".join(
-            [line[:-1].rstrip(b" \t") + b"\r" if line[-1:] == b"\r" else line.rstrip(b" \t") for line in lines]
-        )
+    for line_end in (b"\r\n", b"\n"):
+        if b" " + line_end in octets or b"\t" + line_end in octets:
+            octets = line_end.join([line.rstrip(b" \t") for line in octets.split(line_end)])
     return binascii.a2b_qp(octets)
 
 

@@ -35,6 +35,9 @@ def decode_words(value: bytes | str) -> str:
     octets = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
     if b"=?" not in octets:
         return octets.decode("ascii") if octets.isascii() else decode_text(octets)
+    only = _WORD.fullmatch(octets)
+    if only is not None:
+        return _decode(*only.groups())
     parts: list[str] = []
     run: list[bytes] = []
     run_charset = b""
@@ -56,6 +59,12 @@ def decode_words(value: bytes | str) -> str:
         parts.append(decode_text(b"".join(run), run_charset.decode("ascii", "replace")))
     parts.append(decode_text(octets[position:]))
     return "".join(parts)
+
+
+def _decode(charset: bytes, encoding: bytes, text: bytes) -> str:
+    """One encoded word."""
+    data = decode_base64(text) if encoding in b"bB" else _decode_q(text)
+    return decode_text(data, charset.decode("ascii", "replace"))
 
 
 def _decode_q(text: bytes) -> bytes:
