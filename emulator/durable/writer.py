@@ -134,8 +134,6 @@ class Writer:
         self._report([], error)
 
     def _transaction(self, jobs: list[Job]) -> None:
-        if self._connection is None:
-            self._use(schema.connect(self._path))
         connection, rows = self._connection, self._rows
         assert connection is not None
         assert rows is not None
@@ -159,7 +157,17 @@ class Writer:
             error = second
         name = getattr(error, "sqlite_errorname", "")
         if isinstance(error, sqlite3.Error) and not name.startswith(("SQLITE_FULL", "SQLITE_CONSTRAINT")):
-            # What the connection believes of the file may be wrong after a failed write: begin anew.
-            self._connection = self._rows = None
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+            self._begin_anew(connection)
+
+    def _begin_anew(self, connection: sqlite3.Connection) -> None:
+        """Go on with another connection after a failure of the disk: what this one believes of the file may be wrong.
+
+        The new one is opened first. Without any, the next would read the log from the disk, and there is what could
+        not be synced, as if it had been committed. A small commit writes over that, lest it come back after a crash.
+        """
+        with contextlib.suppress(sqlite3.Error):
+            self._use(schema.connect(self._path))
+            connection.close()
+        with contextlib.suppress(sqlite3.Error):
+            assert self._connection is not None
+            self._connection.execute("UPDATE meta SET value = value")
