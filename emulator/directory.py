@@ -229,6 +229,11 @@ class Directory:
         """Whether any account has a password."""
         return bool(self._passwords)  # stored ones are not known in plain
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether anybody has a bearer token."""
+        return bool(self._tokens)
+
     def token_user(self, token: str) -> str | None:
         """The user for whom a bearer token was issued."""
         found = None

@@ -481,6 +481,11 @@ class Directory(Protocol):
         """Whether passwords are known at all (SCRAM is offered only then)."""
         ...
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether there is any bearer token (XOAUTH2 and OAUTHBEARER are offered only then)."""
+        ...
+
     def token_user(self, token: str) -> str | None:
         """The user for whom a bearer token was issued (XOAUTH2, OAUTHBEARER), else None."""
         ...

@@ -38,7 +38,9 @@ RESPONSE_OCTETS_MAX = 12288
 SCRAM_ITERATIONS = 4096
 """RFC 7677 section 4 asks for at least 4096."""
 
-OPEN_TEXT = ("PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER")
+BEARER = ("XOAUTH2", "OAUTHBEARER")
+"""Mechanisms that carry a bearer token."""
+OPEN_TEXT = ("PLAIN", "LOGIN", *BEARER)
 """Mechanisms that carry the secret itself."""
 
 ChannelBinding = Callable[[str], bytes | None]
@@ -197,7 +199,8 @@ def mechanisms(
     """The names to advertise, in the order of preference.
 
     `plaintext_allowed`: whether a password or token may cross a connection without TLS. SCRAM needs passwords known in
-    plain on the server's side, so it is left out where any password opens any mailbox. `hidden` holds `AUTH=NAME`.
+    plain on the server's side, so it is left out where any password opens any mailbox; XOAUTH2 and OAUTHBEARER are left
+    out where nobody has a token, for there are clients that choose them before any other. `hidden` holds `AUTH=NAME`.
     """
     open_text = tls or plaintext_allowed
     names: list[str] = []
@@ -207,7 +210,7 @@ def mechanisms(
         names.append("SCRAM-SHA-256")
     names.append("CRAM-MD5")
     if open_text:
-        names += OPEN_TEXT
+        names += [name for name in OPEN_TEXT if name not in BEARER or directory.has_tokens]
     return tuple(name for name in names if f"AUTH={name}" not in hidden)
 
 

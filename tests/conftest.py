@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from emulator.config import Settings, front_end_with, limits_with, parse_account
+from emulator.config import Settings, front_end_with, limits_with, parse_account, parse_bearer_token
 from emulator.server import Server
 from harness.dialogue import Case, run_case
 from protocols.ports import Target
@@ -143,6 +143,8 @@ def dialogue(start_server: StartServer) -> RunDialogue:
             fields["lmtp_port"] = 0
         if case.values("hide"):
             fields["capabilities_hidden"] = frozenset(case.values("hide"))
+        if case.values("token"):
+            fields["bearer_tokens"] = tuple(map(parse_bearer_token, case.values("token")))
         for value in case.values("set"):
             name, _, text = value.partition(" ")
             fields[name] = _typed(text.strip())

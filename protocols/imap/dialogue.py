@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from protocols import sasl
 from protocols.reader import InputTooLong
 from protocols.reply import Reply
 from protocols.sasl import Failure
@@ -165,7 +166,7 @@ async def authenticate(session: ImapSession, arguments: tuple[str, bytes | None]
     mechanism, initial = arguments
     offered = mechanism_names(session)
     if mechanism not in offered:
-        if mechanism in ("PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER") and not plaintext_allowed(session):
+        if mechanism in sasl.OPEN_TEXT and not plaintext_allowed(session):
             raise No("a password may not cross this connection without TLS", code=b"PRIVACYREQUIRED")
         raise No("that mechanism is not available", code=b"CANNOT")
     if initial is not None and "SASL-IR" in session.settings.capabilities_hidden:

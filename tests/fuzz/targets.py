@@ -246,6 +246,7 @@ class Accounts:
     """A directory with one account, for `protocols.sasl`."""
 
     has_secrets = True
+    has_tokens = True
 
     def authenticate(self, user: str, password: str) -> str | None:
         return "alice" if (user, password) == ("alice", "secret") else None

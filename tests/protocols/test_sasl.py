@@ -36,6 +36,10 @@ class People:
     def secret(self, user: str) -> str | None:
         return self.passwords.get(user.casefold())
 
+    @property
+    def has_tokens(self) -> bool:
+        return self.token_user("vF9dft4qmT") is not None
+
     def token_user(self, token: str) -> str | None:
         return "alice" if token == "vF9dft4qmT" else None
 
@@ -295,6 +299,11 @@ def test_what_is_offered() -> None:
     assert offered(plaintext_allowed=False, tls=True, binding=binding) >= open_text | {"SCRAM-SHA-256-PLUS"}
     assert "SCRAM-SHA-256" not in offered(People())
     assert "PLAIN" not in offered(hidden=frozenset({"AUTH=PLAIN"}))
+
+    class WithoutTokens(People):
+        has_tokens = False
+
+    assert offered(WithoutTokens()) == {"CRAM-MD5", "PLAIN", "LOGIN"}
 
 
 def test_unknown_mechanism() -> None:

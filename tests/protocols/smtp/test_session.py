@@ -71,6 +71,7 @@ class Post:
 
 class Nobody:
     has_secrets = False
+    has_tokens = False
 
     def find(self, address: str) -> None: ...
 
