@@ -9,8 +9,9 @@ r"""Protocol dialogues that read as dialogues: the C:/S: files of the tests, run
 
 A file is a list of cases; a case begins with `==` and its title, which names the RFC section. Lines:
 
-    @ KEY VALUE   what the case needs: `@ imap` (the protocol), `@ user NAME:PASSWORD`, `@ token NAME:TOKEN`, `@ group NAME`,
-                  `@ set FIELD VALUE` (settings), `@ message MAILBOX` followed by `| ` lines (a message that is there)
+    @ KEY VALUE   what the case needs: `@ imap` (the protocol), `@ user NAME:PASSWORD`, `@ token NAME:TOKEN`,
+                  `@ group NAME`, `@ set FIELD VALUE` (settings), `@ message MAILBOX` followed by `| ` lines (a
+                  message that is there)
     C: text       the client sends the line and CRLF            C< text   octets with Python escapes, no CRLF
     S: text       the server's next line is this                S~ regex  the server's next line matches as a whole
     S* regex      lines are passed over until one matches       S! closed the server closes the connection
