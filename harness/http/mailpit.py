@@ -30,6 +30,7 @@ from .search import Match, parse_query, zone_of
 endpoints = Endpoints("Mailpit")
 PAGE_MESSAGES_MAX = 10_000
 TAG_CHARACTERS_MAX = 100
+FILENAME_CHARACTERS_MAX = 200
 YIELD_EVERY = 50
 """Messages looked at before other tasks get a turn."""
 PAGE = (
@@ -165,15 +166,17 @@ async def page_of(workbench: Workbench, request: Request, entries: list[Entry]) 
     start = whole_number(request, "start", 0, 10**9)
     limit = whole_number(request, "limit", 50, PAGE_MESSAGES_MAX)
     everything = list(workbench.archive.newest_first())
+    unread = sum(1 for entry in everything if not entry.read)
+    all_match = len(entries) == len(everything)
     shown = [entry for entry in entries[start : start + limit] if entry.messages]
     return {
         "total": len(everything),
-        "unread": sum(not entry.read for entry in everything),
+        "unread": unread,
         "count": len(shown),
         "messages_count": len(entries),
-        "messages_unread": sum(not entry.read for entry in entries),
+        "messages_unread": unread if all_match else sum(1 for entry in entries if not entry.read),
         "start": start,
-        "tags": sorted({tag for entry in everything for tag in entry.tags}),
+        "tags": sorted({tag for entry in everything if entry.tags for tag in entry.tags}),
         "messages": [summary(entry, await workbench.archive.view(entry)) for entry in shown],
     }
 
@@ -287,11 +290,16 @@ async def part(workbench: Workbench, request: Request) -> Any:
         if value.part_id == number:
             kind = value.content_type
             safe = re.fullmatch(r"[a-z0-9.+-]{1,64}/[a-z0-9.+-]{1,64}", kind) is not None
-            shown = f"inline; filename*=UTF-8''{quote(value.filename[:200], safe='')}"
+            harmless = safe and not _active(kind)
+            how = "inline" if harmless else "attachment"
+            name = quote(value.filename[:FILENAME_CHARACTERS_MAX], safe="", errors="replace")
             return Response(
                 value.content,
-                media_type=kind if safe and not _active(kind) else "application/octet-stream",
-                headers={"Content-Disposition": shown, "Content-Security-Policy": "sandbox; default-src 'none'"},
+                media_type=kind if harmless else "application/octet-stream",
+                headers={
+                    "Content-Disposition": f"{how}; filename*=UTF-8''{name}",
+                    "Content-Security-Policy": "sandbox; default-src 'none'",
+                },
             )
     raise Problem(404, f"the message has no attachment {number!r}")
 

@@ -104,7 +104,10 @@ class Entry:
     @property
     def read(self) -> bool:
         """Whether every copy is \\Seen."""
-        return all(SEEN in message.flags for message in self.messages)
+        for message in self.messages:  # lists ask each entry: no generator
+            if SEEN not in message.flags:
+                return False
+        return True
 
     @property
     def recipients(self) -> tuple[str, ...]:

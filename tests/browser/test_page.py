@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -120,6 +121,9 @@ async def test_search_keyboard_and_delete(page: Any, server: Server) -> None:
     await page.keyboard.press("/")
     await page.keyboard.type("subject:0")
     await rows(page, 1)
+    await page.click(".row")
+    await page.click("#delete")
+    await page.wait_for_selector("text=Nothing matches.")
 
 
 async def test_ten_thousand_messages(page: Any, server: Server) -> None:
@@ -160,8 +164,13 @@ async def test_session_with_its_transcript(page: Any, server: Server) -> None:
     writer.write(b"NOOP later\r\n")
     await page.wait_for_selector("text=C: NOOP later")
     await screenshot(page, "sessions")
+    await page.click("#break")
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+    await page.wait_for_selector("#break", state="hidden")
     writer.close()
-    await writer.wait_closed()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def test_jam_and_release(page: Any, server: Server) -> None:

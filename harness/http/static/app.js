@@ -117,12 +117,13 @@ function drawNow() {
     const item = message(index);
     if (item === undefined) { loadPage(Math.floor(index / PAGE)); continue; }
     const who = item.From.Name || item.From.Address || "(nobody)";
+    const to = [...item.To, ...item.Cc, ...item.Bcc].map((one) => one.Address).join(", ");
     const row = make("div", {
       class: `row${item.Read ? "" : " unread"}${item.ID === inbox.chosen ? " chosen" : ""}`,
-      role: "option", "aria-selected": String(item.ID === inbox.chosen), "data-id": item.ID,
+      role: "option", id: `row-${item.ID}`, "aria-selected": String(item.ID === inbox.chosen), "data-id": item.ID,
       onclick: () => choose(index),
     },
-    make("div", { class: "line" }, make("span", {}, who),
+    make("div", { class: "line" }, make("span", {}, who, ...(to ? [make("span", { class: "soft" }, ` → ${to}`)] : [])),
       make("time", {}, ...(item.Attachments ? [clip(item.Attachments)] : []), when(item.Created))),
     make("div", { class: "line" }, make("span", { class: "subject" }, item.Subject || "(no subject)")),
     make("div", { class: "snippet" }, item.Snippet));
@@ -130,6 +131,9 @@ function drawNow() {
     shown.push(row);
   }
   space.replaceChildren(...shown);
+  if (inbox.chosen) rows.setAttribute("aria-activedescendant", `row-${inbox.chosen}`);
+  else rows.removeAttribute("aria-activedescendant");
+  if (!inbox.total) space.replaceChildren(make("p", { class: "empty none" }, inbox.query ? "Nothing matches." : "No mail yet: send some to the SMTP port."));
 }
 
 let reloading = 0;
@@ -213,13 +217,18 @@ function showMessage(full) {
       ? make("a", { href: link, rel: "noopener noreferrer", target: "_blank" }, link) : link))));
   });
   $("message").replaceChildren(
-    make("h3", {}, full.Subject || "(no subject)"),
-    make("div", {}, `From ${people([full.From])}`),
-    make("div", {}, `To ${people(full.To)}${full.Cc.length ? `, cc ${people(full.Cc)}` : ""}${full.Bcc.length ? `, bcc ${people(full.Bcc)}` : ""}`),
+    make("div", { class: "top" }, make("h3", {}, full.Subject || "(no subject)"), make("div", { class: "buttons" },
+      make("a", { class: "button", href: at(`/api/v1/message/${full.ID}/raw?dl=1`), download: `${full.ID}.eml` }, "Download"),
+      make("button", { class: "danger", id: "delete", title: "Delete this message (#)", onclick: attempt(deleteChosen) }, "Delete"))),
+    make("dl", {}, ...[["From", [full.From]], ["To", full.To], ["Cc", full.Cc], ["Bcc", full.Bcc]].filter(([, list]) => list.length)
+      .flatMap(([name, list]) => [make("dt", {}, name), make("dd", {}, people(list) || "(nobody)")])),
     make("div", { class: "soft" }, [new Date(full.Date).toLocaleString(), `${full.Size} octets`, full.MessageID].filter(Boolean).join(" · ")),
     make("div", { class: "views", role: "tablist" }, ...tabs), body);
   tabs[0].click();
 }
+
+const REMOTE = /(?:src|srcset|background|poster|href)\s*=\s*["']?\s*(?:https?:)?\/\/[^"'\s>]+|url\(\s*["']?\s*(?:https?:)?\/\//i;
+const hasRemote = (html) => REMOTE.test(html.replace(/<a\s[^>]*>/gi, ""));
 
 function showHtml(full, body) {
   const frame = make("iframe", { sandbox: "allow-popups allow-popups-to-escape-sandbox", title: "HTML of the message",
@@ -228,7 +237,7 @@ function showHtml(full, body) {
     "Show remote content");
   remote.style.alignSelf = "flex-start";
   remote.style.marginBottom = ".4rem";
-  body.append(remote, frame);
+  body.append(...(hasRemote(full.HTML) ? [remote] : []), frame);
 }
 
 async function showParts(full, body) {
@@ -249,6 +258,7 @@ async function deleteChosen() {
   const index = inbox.index;
   await ask("/api/v1/messages", "DELETE", { IDs: [inbox.chosen] });
   inbox.chosen = null;
+  $("message").replaceChildren();
   reload();
   setTimeout(() => choose(Math.min(index, inbox.total - 1)), 300);
 }
@@ -298,11 +308,14 @@ const loadSessions = attempt(async () => {
 const chooseSession = attempt(async (number) => {
   sessions.chosen = number;
   const full = await ask(`/api/sessions/${number}`);
+  $("break").hidden = full.ended !== null && full.ended !== undefined;
   const shown = $("transcript"), atEnd = shown.scrollHeight - shown.scrollTop - shown.clientHeight < 40;
   shown.replaceChildren(...full.lines.map((line) => make("span", { class: line.slice(0, 1) }, `${line}\n`)));
   if (atEnd) shown.scrollTop = shown.scrollHeight;
   drawSessions();
 });
+
+$("break").addEventListener("click", attempt(() => ask(`/api/sessions/${sessions.chosen}`, "DELETE")));
 
 // --- the jam view ---------------------------------------------------------------------------------------------------
 const history = new Map();
@@ -322,7 +335,7 @@ function drawState(state) {
   ...(section.waiters.length ? [make("ul", {}, ...section.waiters.map((one) => make("li", {}, `${one.actor} waits ${one.seconds.toFixed(1)} s`)))] : []))));
   $("cycle").replaceChildren(...state.cycles.flat().map((edge) => make("li", {}, `${edge.waiter} waits for ${edge.section}, held by ${edge.owner}`)));
   $("services").replaceChildren(...state.services.map((service) => make("div", { class: `box${service.state.endsWith("pending") ? " pending" : ""}` },
-    make("b", {}, service.name), make("div", { class: "soft" }, service.title), make("div", {}, service.state),
+    make("b", {}, service.name), make("div", { class: "soft" }, service.title), make("div", { class: service.state }, service.state),
     buttons(["Start", () => ask(`/api/services/${service.name}/start`, "POST"), service.state !== "stopped"],
       ["Stop", () => ask(`/api/services/${service.name}/stop`, "POST"), service.state === "stopped"],
       ["Restart", () => restart(service.name), service.state !== "running"],

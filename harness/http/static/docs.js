@@ -14,12 +14,14 @@ for (const [path, methods] of Object.entries(description.paths)) {
   }
 }
 const target = document.getElementById("endpoints");
-target.append(make("p", description.info.description));
+const prose = (text) => text.split("`").map((part, index) => (index % 2 ? make("code", part) : part));
+target.append(make("p", "", ...prose(description.info.description)));
+target.append(make("p", "", ...prose("Every path takes `?tenant=NAME` (or the header `X-Mailjam-Tenant`): the system of that tenant.")));
 for (const [name, operations] of groups) {
   const body = make("tbody");
   for (const [method, path, operation] of operations) {
     const cell = make("td", operation.summary);
-    const queries = operation.parameters.filter((one) => one.in === "query");
+    const queries = operation.parameters.filter((one) => one.in === "query" && one.name !== "tenant");
     if (queries.length) cell.append(make("ul", "", ...queries.map((one) => make("li", `${one.name}: ${one.description}`))));
     body.append(make("tr", "", make("td", `${method} ${path}`), cell));
   }

@@ -168,3 +168,21 @@ async def test_tags(http: httpx.AsyncClient, put: Put) -> None:
     assert (await http.get("/api/v1/search?query=is:tagged")).json()["messages_count"] == 0
     assert (await http.put("/api/v1/tags", json={"Tags": ["x"]})).status_code == 400
     assert (await http.put("/api/v1/tags", json={"IDs": [name], "Tags": [1]})).status_code == 400
+
+
+async def test_what_could_run_is_a_download(http: httpx.AsyncClient, put: Put) -> None:
+    await put(
+        b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\n"
+        b"--m\r\nContent-Type: image/svg+xml\r\n"
+        b'Content-Disposition: inline; filename="a\\";x=<b>.svg"\r\n\r\n<svg/>\r\n'
+        b"--m\r\nContent-Type: image/png\r\nContent-Disposition: attachment; filename=a.png\r\n\r\nx\r\n--m--\r\n"
+    )
+    svg = await http.get("/api/v1/message/latest/part/1")
+    assert svg.headers["content-type"] == "application/octet-stream"
+    assert svg.headers["content-disposition"] == "attachment; filename*=UTF-8''a%22%3Bx%3D%3Cb%3E.svg"
+    assert svg.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    png = await http.get("/api/v1/message/latest/part/2")
+    assert (png.headers["content-type"], png.headers["content-disposition"].partition(";")[0]) == (
+        "image/png",
+        "inline",
+    )
