@@ -328,6 +328,7 @@ async def _serve(
     for directory in settings.load:
         count = await load(server, directory)
         print(f"loaded {count} messages from {directory}")
+    gc.freeze()  # what is there now stays: a look through 100,000 messages would keep all others waiting for a second
     if disturb is not None:
         disturb.start(server)
     print("\n".join(banner(server)), flush=True)
