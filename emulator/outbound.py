@@ -9,7 +9,6 @@ the sender (RFC 3464). `Out` also holds what shall be released later (RFC 4865).
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import os
 from collections.abc import Sequence
@@ -323,10 +322,6 @@ class OutboundMail:
             await self.submit(Envelope("", (address,), self._clock.time(), options), octets)
 
 
-TURNS_MAX = 20
-"""Turns of the loop that a session leaves to the workers before it brings another message, when they lag behind."""
-
-
 class InternetMail:
     """`protocols.ports.Submission` for front-ends: mail for here goes to `In`, other mail to `Out`."""
 
@@ -338,9 +333,6 @@ class InternetMail:
         self._inbound = inbound
         self._out = out
         self._relays = bool(settings.smarthost)
-        self._waiting_free = settings.inbound_queue_messages_max // 4
-        """So many messages may wait for conversion before sessions leave the workers turns."""
-        self._waiting_per_turn = max(1, settings.inbound_queue_messages_max // 200)
 
     def check_recipient(self, address: str) -> None:
         """Raises NoSuchMailbox, Unavailable."""
@@ -353,10 +345,6 @@ class InternetMail:
 
     async def submit(self, reverse_path: str, recipients: Sequence[str], octets: bytes, options: Any = None) -> str:
         """Keep the message, for its release, its delivery here, its relaying, or both. Raises Unavailable."""
-        # sessions that are faster than the workers leave them turns of the loop: the queue finds its level
-        lag = self._inbound.awaiting_conversion - self._waiting_free
-        for _ in range(min(lag // self._waiting_per_turn, TURNS_MAX)):
-            await asyncio.sleep(0)
         options = options or {}
         if not self._relays and "hold_until" not in options:
             return await self._inbound.submit(reverse_path, recipients, octets, options)

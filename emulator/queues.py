@@ -17,6 +17,7 @@ from protocols.ports import Clock, Unavailable
 from .deliveries import Deliveries, Delivery
 from .events import Bus, DirectoryChanged, MessageAccepted, SiteAddressingRebuilt
 from .held import HeldMail
+from .pace import Pace
 from .scheduling import Scheduler, Waiter
 from .spool import IN, Envelope, Spool
 
@@ -125,6 +126,7 @@ class InboundMail:
         """Octets of all messages that await conversion, or are being written to `In`."""
         self._unsettled = 0
         self._settled_waiters: list[Waiter] = []
+        self._pace = Pace(scheduler, clock, settings.inbound_queue_messages_max)
         self.workers: list[Any] = []
         self.failed: Callable[[str], None] = lambda text: None
         """Called with the error that the service is to be stopped for."""
@@ -152,10 +154,11 @@ class InboundMail:
         return 0
 
     async def submit(self, reverse_path: str, recipients: Sequence[str], octets: bytes, options: Any = None) -> str:
-        """Queue the message, and return once it is in `In` or in its mailboxes.
+        """Queue the message, and return once it is in `In` or in its mailboxes. Waits for workers that lag behind.
 
         Raises Unavailable at the queue's limit or when the disk fails.
         """
+        await self._pace.keep(self._unsettled)
         size = len(octets)
         self._check_room(size)
         self._admit(size)
@@ -253,6 +256,7 @@ class InboundMail:
         """It is out of our hands."""
         if self._waiting.pop(delivery.name, None) is not None:
             self._settle(delivery.size)
+            self._pace.moved(self._unsettled)
 
     def stop_service(self, delivery: Delivery, text: str) -> None:
         """The error that the service is to be stopped for; the message waits for its next start."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
 from dataclasses import dataclass
+from time import monotonic, time
 from typing import Any, Protocol
 
 from protocols.actor import Actor, current_actor
@@ -98,11 +98,28 @@ class _Ready:
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return
+        return _ENDED
+
+
+def _nothing() -> Generator[Any, Any, None]:
+    yield
+
+
+_ENDED = _nothing()
+_ENDED.close()
+
+
+class _Turn:
+    """What `asyncio.sleep(0)` does: the others have their turn first. One object for all, for it keeps nothing."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, Any, None]:
         yield
 
 
 _READY = _Ready()
+_TURN = _Turn()
 
 
 class AsyncioScheduler:
@@ -135,14 +152,14 @@ class AsyncioScheduler:
             if awaitable is not None:
                 return awaitable
         if self.preemption.one_in and self._random.random() * self.preemption.one_in < 1:
-            return asyncio.sleep(0)
+            return _TURN
         return _READY
 
     def pause(self) -> Awaitable[None]:
-        return asyncio.sleep(0)
+        return _TURN
 
     def now(self) -> float:
-        return time.monotonic()
+        return monotonic()
 
     def spawn(self, actor: Actor, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         context = copy_context()
@@ -184,11 +201,8 @@ class AsyncioScheduler:
 class AsyncioClock:
     """Real time."""
 
-    def time(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+    time = staticmethod(time)
+    monotonic = staticmethod(monotonic)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Handle:
         return asyncio.get_running_loop().call_later(seconds, callback)

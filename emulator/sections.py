@@ -78,7 +78,8 @@ class CriticalSection:
         if self.owner is actor:
             self.depth += 1
             return
-        self._record_order(actor)
+        if actor.holding:
+            self._record_order(actor)
         if self.owner is None:
             self._grant(actor)
             return
@@ -105,9 +106,9 @@ class CriticalSection:
 
         Raises NotOwner for anybody but the owner.
         """
-        owner = self.owner
-        if owner is None or owner is not current_actor.get():
-            raise NotOwner(f"{current_actor.get()} leaves {self.name}, which {owner or 'nobody'} owns")
+        owner, caller = self.owner, current_actor.get()
+        if owner is not caller:
+            raise NotOwner(f"{caller} leaves {self.name}, which {owner or 'nobody'} owns")
         if self.depth > 1:
             self.depth -= 1
             return
@@ -159,7 +160,7 @@ class Passage:
     def __init__(
         self,
         scheduler: Scheduler,
-        steps: list[tuple[CriticalSection, Points]],
+        steps: Sequence[tuple[CriticalSection, Points]],
         leaks: tuple[type[BaseException], ...] = (),
     ) -> None:
         self._scheduler = scheduler
@@ -204,6 +205,7 @@ class Sections:
     def __init__(self, scheduler: Scheduler, bus: Bus, ranks: dict[str, int], purposes: dict[str, str]) -> None:
         self._scheduler = scheduler
         self._points: dict[tuple[str, str], Points] = {}
+        self._steps: dict[tuple[str, tuple[str, ...]], tuple[tuple[CriticalSection, Points], ...]] = {}
         self._sections = {
             name: CriticalSection(name, rank, scheduler, bus, purpose=purposes.get(name, ""))
             for name, rank in ranks.items()
@@ -221,7 +223,7 @@ class Sections:
     def __iter__(self) -> Iterator[CriticalSection]:
         return iter(self._sections.values())
 
-    def path(self, path: str, order: Sequence[str], leaks: tuple[type[BaseException], ...] = ()) -> Passage:
+    def path(self, path: str, order: tuple[str, ...], leaks: tuple[type[BaseException], ...] = ()) -> Passage:
         """`async with`: hold the named sections, entered in the given order, left in the opposite one.
 
         On an error of the kinds in `leaks` they are not left: the defect of a path, named by its build.
@@ -229,7 +231,10 @@ class Sections:
         Before each entry stands the point `PATH.SECTION.wanted`, after it `PATH.SECTION.held`, before each leaving
         `PATH.SECTION.leaving`.
         """
-        steps = [(self._sections[name], self._points_of(path, name)) for name in order]
+        steps = self._steps.get((path, order))
+        if steps is None:
+            steps = tuple((self._sections[name], self._points_of(path, name)) for name in order)
+            self._steps[path, order] = steps
         return Passage(self._scheduler, steps, leaks)
 
     def _points_of(self, path: str, name: str) -> Points:

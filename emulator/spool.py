@@ -21,6 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +37,8 @@ IN, OUT, BAD, MTS_OUT = "In", "Out", "BAD", "MtsOut"
 FOLDERS = (IN, OUT, BAD, MTS_OUT)
 THREADS = 8
 FRESH_OCTETS_MAX = 32 << 20
+ENVELOPE_OCTETS_MAX = 16 << 20
+"""A spool file whose first line is longer is damaged."""
 REMOVE_AFTER_SECONDS = 0.05
 _TEMPORARY = ".tmp"
 
@@ -77,6 +80,10 @@ class Spool(Protocol):
         """Raises FileNotFoundError, Unavailable."""
         ...
 
+    async def envelope(self, folder: str, name: str) -> Envelope:
+        """As `read`, the envelope alone. Raises ValueError too, for a damaged file."""
+        ...
+
     async def remove(self, folder: str, name: str) -> None:
         """No harm where it is gone already."""
         ...
@@ -113,13 +120,23 @@ def spool_names(now: Callable[[], float] = time.time) -> Callable[[], str]:
     def draw() -> str:
         nonlocal last
         last = max(last + 1, int(now() * 1000))
-        number, name = last, ""
-        for _ in range(NAME_CHARACTERS):
-            number, digit = divmod(number, 36)
-            name = ALPHABET[digit] + name
-        return name
+        high, low = divmod(last, len(_PAIRS))
+        return _high_characters(high) + _PAIRS[low]
 
     return draw
+
+
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+
+
+@lru_cache(maxsize=4)
+def _high_characters(number: int) -> str:
+    """All but the last two characters of a name: the same for a second."""
+    name = ""
+    for _ in range(NAME_CHARACTERS - 2):
+        number, digit = divmod(number, 36)
+        name = ALPHABET[digit] + name
+    return name
 
 
 def pack(envelope: Envelope, octets: bytes) -> bytes:
@@ -178,6 +195,9 @@ class MemorySpool:
             return self._files[folder][name]
         except KeyError:
             raise FileNotFoundError(name) from None
+
+    async def envelope(self, folder: str, name: str) -> Envelope:
+        return (await self.read(folder, name))[0]
 
     async def remove(self, folder: str, name: str) -> None:
         if self._files[folder].pop(name, None) is not None and folder == IN:
@@ -319,6 +339,14 @@ class DiskSpool:
             raise Unavailable(f"the spool cannot be read: {error.strerror or error}") from error
         return unpack(data)
 
+    async def envelope(self, folder: str, name: str) -> Envelope:
+        try:
+            return unpack(await _read_line(self._path(folder, name), executor=self._threads))[0]
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Unavailable(f"the spool cannot be read: {error.strerror or error}") from error
+
     async def remove(self, folder: str, name: str) -> None:
         if folder != IN:
             await _unlink([self._path(folder, name)], executor=self._threads)
@@ -430,6 +458,12 @@ def _note(before: Path | None, now: Path | None) -> None:
 @wrap
 def _read(path: Path) -> bytes:
     return path.read_bytes()
+
+
+@wrap
+def _read_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline(ENVELOPE_OCTETS_MAX)
 
 
 def _unlink_all(paths: list[Path]) -> None:

@@ -49,8 +49,7 @@ class Store(Hierarchy):
 
     def content_of(self, message: PropertyMessage, octets: bytes) -> Content:
         """A content with these octets, to append; `append` finds out whether the store has it already."""
-        message_id = message.structure.headers.get(b"Message-ID") or b""
-        return Content(digest_of(octets), len(octets), message, message_id.strip())
+        return Content(digest_of(octets), len(octets), message)
 
     async def append(
         self,

@@ -125,6 +125,8 @@ class Connection(asyncio.Protocol):
         """For whom a proxy speaks (emulator.proxied)."""
         self.proxied_header = b""
         """What the proxy said of itself."""
+        self._loop = asyncio.get_running_loop()
+        self._receive_bytes_max = settings.receive_buffer_bytes_max
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._fresh = False
@@ -175,7 +177,7 @@ class Connection(asyncio.Protocol):
                 self.tap.received(data)
             self.buffer.feed(data)
         self._fresh = True
-        if len(self.buffer) > self._settings.receive_buffer_bytes_max:
+        if len(self.buffer) > self._receive_bytes_max:
             self._pause_reading()
         self._wake()
 
@@ -254,7 +256,8 @@ class Connection(asyncio.Protocol):
 
     async def drain(self) -> None:
         """Raises ConnectionLost, and DeadlinePassed for a peer that does not read. Now and then others go first."""
-        await self._give_way()
+        if self._clock.monotonic() - self._turn_began > TURN_SECONDS_MAX:
+            await self._give_way()
         if self._lost:
             raise ConnectionLost
         while self._writing_paused:
@@ -265,7 +268,8 @@ class Connection(asyncio.Protocol):
     async def more(self, seconds_max: float | None) -> bool:
         """See protocols.ports.Connection."""
         if self._inflate is not None and self._inflate.pending:
-            await self._give_way()
+            if self._clock.monotonic() - self._turn_began > TURN_SECONDS_MAX:
+                await self._give_way()
             if self._lost:
                 raise ConnectionLost
             self._take_deflated(b"")
@@ -298,7 +302,7 @@ class Connection(asyncio.Protocol):
         self.buffer.clear()
         self._fresh = False
         try:
-            transport = await asyncio.get_running_loop().start_tls(
+            transport = await self._loop.start_tls(
                 self._transport,
                 self,
                 self._tls_context,
@@ -380,10 +384,8 @@ class Connection(asyncio.Protocol):
 
         Thousands of commands can be there at once: in one packet, when they are compressed.
         """
-        now = self._clock.monotonic()
-        if now - self._turn_began > TURN_SECONDS_MAX:
-            await asyncio.sleep(0)
-            self._turn_began = self._clock.monotonic()
+        await asyncio.sleep(0)
+        self._turn_began = self._clock.monotonic()
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -393,7 +395,8 @@ class Connection(asyncio.Protocol):
     async def _wait(self, seconds_max: float | None) -> None:
         """Until `_wake`. One timer serves all waits of a connection: it is moved only when it fires too early."""
         assert self._waiter is None, "a connection is waited on by one task"
-        self._waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        self._waiter = waiter
         if seconds_max is None:
             self._deadline = None
         else:
@@ -404,7 +407,7 @@ class Connection(asyncio.Protocol):
                 self._timer = self._clock.call_later(seconds_max, self._deadline_reached)
                 self._timer_at = deadline
         try:
-            await self._waiter
+            await waiter
         finally:
             self._waiter = None
             self._deadline = None

@@ -187,6 +187,7 @@ class ExploredSections(Sections):
     def __init__(self, scheduler: ExploredScheduler, bus: Bus) -> None:
         self._scheduler = scheduler
         self._points = _POINTS
+        self._steps = {}
         self._sections = {name: ExploredSection(name, rank, scheduler, bus) for name, rank in SECTION_RANKS.items()}
         self.violations = Counter()
 

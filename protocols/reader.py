@@ -130,7 +130,10 @@ class Buffer:
         if not self._skipping and len(data) - start >= 3 and data.startswith(b".\r\n", start):
             self._consume(start + 3)
             return b""
-        index = self._find(b"\r\n.\r\n")
+        # most blocks are here whole and have no stuffed line: then the first line that begins with a dot is their end
+        first = data.find(b"\r\n.", start) if self._scanned == start else -1
+        plain = first >= 0 and data.startswith(b"\r\n", first + 3)
+        index = first if plain else self._find(b"\r\n.\r\n")
         if index < 0:
             if len(data) - start > block_bytes_max + 5:
                 self._skip(keep=4)
@@ -141,6 +144,8 @@ class Buffer:
             raise InputTooLong(block_bytes_max)
         block = bytes(memoryview(data)[start : index + 2])
         self._consume(index + 5)
+        if plain:
+            return block[1:] if block.startswith(b".") else block
         return unstuff(block)
 
     def _skip(self, keep: int) -> None:

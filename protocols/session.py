@@ -227,7 +227,7 @@ class Session(Generic[S]):
             await self.flush()
             if self.closing:
                 break
-            if self.before_login:
+            if len(connection.buffer) and self.before_login:  # no whole command; what came may be too much already
                 self._check_budget()
                 if self.closing:
                     break

@@ -12,8 +12,6 @@ import pytest
 
 from emulator.config import Settings
 from emulator.events import MessageDelivered, MessageRelayed
-from emulator.outbound import TURNS_MAX, InternetMail
-from emulator.scheduling import AsyncioClock
 from emulator.server import Server
 
 
@@ -213,30 +211,3 @@ async def test_out_survives_a_restart(tmp_path, far: Server) -> None:  # type: i
     await far.control.resume("MSExchangeIMC")
     async with Server(settings):
         assert len(await arrived(far, "bob@far.example")) == 1
-
-
-async def test_a_session_leaves_turns_to_workers_that_lag_and_never_waits_for_them() -> None:
-    turns: list[int] = []
-
-    class Inbound:
-        awaiting_conversion = 0
-
-        async def submit(self, *arguments: Any) -> str:
-            return "NAME"
-
-    inbound: Any = Inbound()
-    nobody: Any = None
-    submission = InternetMail(Settings(inbound_queue_messages_max=10_000), AsyncioClock(), nobody, inbound, nobody)
-
-    async def count_turns() -> None:
-        while True:
-            turns.append(1)
-            await asyncio.sleep(0)
-
-    for waiting, wanted in ((0, 0), (2500, 0), (2650, 3), (10**9, TURNS_MAX)):  # the last: a jam
-        inbound.awaiting_conversion = waiting
-        turns.clear()
-        counting = asyncio.ensure_future(count_turns())
-        assert await submission.submit("", ["a@x.example"], b"") == "NAME"
-        assert wanted <= len(turns) <= wanted + 1
-        counting.cancel()
