@@ -104,7 +104,7 @@ class Entry:
     @property
     def read(self) -> bool:
         """Whether every copy is \\Seen."""
-        for message in self.messages:  # lists ask each entry: no generator
+        for message in self.messages:  # noqa: SIM110  # lists ask each entry: no generator
             if SEEN not in message.flags:
                 return False
         return True

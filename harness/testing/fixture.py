@@ -27,6 +27,7 @@ from .system import Address, Addresses, System
 from .transcripts import Transcript
 from .view import MessageView
 
+SESSIONS_REPORTED_MAX = 20
 GRACE_SECONDS = 1.0
 """How long sessions may take to end after the test."""
 Predicate = Callable[[MessageView], bool]
@@ -34,6 +35,13 @@ Predicate = Callable[[MessageView], bool]
 
 class NotArrived(AssertionError, TimeoutError):
     """The awaited message did not come; the text shows what came instead and what was said."""
+
+
+def _arrived(answer: MessageView | NotArrived) -> MessageView:
+    __tracebackhide__ = True
+    if isinstance(answer, NotArrived):
+        raise answer
+    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +226,9 @@ class MailJam(Addresses):
 
         `to` is any recipient (of the envelope too), `sender` an address; all are compared as parts, in any case.
         """
-        return self._system.call(self._wait(to, sender, subject, text, predicate, timeout), timeout + 30)
+        __tracebackhide__ = True  # what went wrong is in the message, and not in here
+        waiting = self._wait(to, sender, subject, text, predicate, timeout)
+        return _arrived(self._system.call(waiting, timeout + 30))
 
     async def wait_for(
         self,
@@ -231,11 +241,12 @@ class MailJam(Addresses):
         timeout: float = 10.0,
     ) -> MessageView:
         """As `wait`, to await."""
-        return await self._system.acall(self._wait(to, sender, subject, text, predicate, timeout))
+        __tracebackhide__ = True
+        return _arrived(await self._system.acall(self._wait(to, sender, subject, text, predicate, timeout)))
 
     async def _wait(
         self, to: str, sender: str, subject: str, text: str, predicate: Predicate | None, timeout: float
-    ) -> MessageView:
+    ) -> MessageView | NotArrived:
         def misfits(entry: Entry, view: MessageView) -> list[str]:
             wrong = []
             everybody = [*view.recipients, *(c.address for c in (*view.to, *view.cc, *view.bcc))]
@@ -262,7 +273,7 @@ class MailJam(Addresses):
         if predicate is not None:
             wanted += " and the predicate"
         cursors = {"after": self._cursor, "sessions_after": self._session_cursor}
-        raise NotArrived(await near_misses(bench, wanted, timeout, misfits=misfits, **cursors))
+        return NotArrived(await near_misses(bench, wanted, timeout, misfits=misfits, **cursors))
 
     # --- disturbing ---------------------------------------------------------------------------------------------------
 
@@ -380,8 +391,10 @@ class MailJam(Addresses):
 
     async def _report(self) -> list[tuple[str, str]]:
         bench = self._system.workbench
-        found = [("mailjam session", str(transcript)) for transcript in bench.transcripts.since(self._session_cursor)]
-        found = found[-20:]
+        found = []
+        for one in bench.transcripts.since(self._session_cursor)[-SESSIONS_REPORTED_MAX:]:
+            said = "\n".join(f"  {line}" for line in one.brief())
+            found.append((f"mailjam session {one.actor} from {one.peer}", said))
         state = state_lines(bench)
         if state:
             found.append(("mailjam wait-for graph, queues and services", "\n".join(state)))

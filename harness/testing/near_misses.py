@@ -47,7 +47,7 @@ async def near_misses(
     lines += [f"BAD: {bad.spool_name}: {bad.reason}" for bad in workbench.archive.bad[-MESSAGES_SHOWN:]]
     lines += state_lines(workbench)
     for transcript in workbench.transcripts.since(sessions_after)[-SESSIONS_SHOWN:]:
-        said = transcript.lines()
+        said = transcript.brief()
         cut = [f"  … {len(said) - LINES_SHOWN} lines before"] if len(said) > LINES_SHOWN else []
         lines += [f"{transcript.actor} from {transcript.peer}:", *cut, *(f"  {line}" for line in said[-LINES_SHOWN:])]
     return "\n".join(lines)

@@ -9,9 +9,16 @@ from html.parser import HTMLParser
 _URL = re.compile(r"https?://[^\s<>\"'`\\^{|}]+", re.IGNORECASE)
 _TRAILING = ".,;:!?*_~"
 _CODE_WORDS = re.compile(
-    r"(?:code|otp|pin|passcode|password|verif|token|kode|c[oó]digo|kennwort|bestätig|2fa|mfa|einmal)", re.IGNORECASE
+    r"(?:code|otp|pin|passcode|password|verif|token|kode|c[oó]digo|kennwort|bestätig|2fa|mfa|einmal"
+    r"|sign[ -]in|log[ -]in)",
+    re.IGNORECASE,
 )
-_CODE = re.compile(r"(?<![\w.,/:#&=+%-])(?:\d{3}[ -]\d{3}|\d{4,8}|[A-Z0-9]{3,4}-[A-Z0-9]{3,4})(?![\w/%]|[.,:-]\d)")
+_CODE = re.compile(
+    r"(?<![\w.,/:#&=+%-])(?:[A-Z]-(?=\d))?"  # G-493817
+    r"(?P<code>\d(?: \d){3,7}|\d{3}[ -]\d{3}|\d{4,8}|[A-Z0-9]{3,4}-[A-Z0-9]{3,4}|(?=\d*[A-Z])[A-Z0-9]{5,8})"
+    r"(?![\w/%]|[.,:-]\d)"
+)
+_LETTER = re.compile("[A-Z]")
 _BLOCKS = frozenset({
     "address", "article", "aside", "blockquote", "br", "center", "dd", "div", "dl", "dt", "fieldset", "figure",
     "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre",
@@ -93,7 +100,7 @@ def one_time_codes(text: str) -> list[str]:
     plain = _URL.sub(" ", text)
     ranked: list[tuple[int, int, str]] = []
     for match in _CODE.finditer(plain):
-        code = match[0]
+        code = match["code"]
         if not any(character.isdigit() for character in code):
             continue
         before = plain[max(0, match.start() - NEAR_CHARACTERS) : match.start()]
@@ -104,9 +111,9 @@ def one_time_codes(text: str) -> list[str]:
         line_start = plain.rfind("\n", 0, match.start()) + 1
         line_end = plain.find("\n", match.end())
         line = plain[line_start : line_end if line_end >= 0 else len(plain)]
-        if line.strip() == code:
+        if line.strip() == match[0]:
             distance -= 500
         if distance < 1000:
-            ranked.append((distance, match.start(), re.sub(r"[ -]", "", code) if code[:3].isdigit() else code))
+            ranked.append((distance, match.start(), code if _LETTER.search(code) else re.sub("[ -]", "", code)))
     ranked.sort()
     return list(dict.fromkeys(code for _, _, code in ranked))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from protocols.actor import Actor
 from protocols.masking import Masker
 
+_INNER_LINE = re.compile(r"S: \d{3}-")
+INNER_LINES_SHOWN = 2
+"""Of an answer of many lines (RFC 5321 section 4.2.1), the beginning is shown in reports."""
 SESSIONS_MAX = 1000
 """Sessions remembered, the oldest are forgotten first."""
 PIECE_OCTETS_MAX = 4096
@@ -89,6 +94,16 @@ class Transcript:
                 found.append(f"{side}: … {left_out} octets more")
         for side in "CS":
             found.extend(f"{side}: {line.decode('utf-8', 'backslashreplace')}" for line in masker.rest(side))
+        return found
+
+    def brief(self) -> list[str]:
+        """`lines` for a report of a failure: long answers of many lines are cut."""
+        found: list[str] = []
+        for is_inner, run in groupby(self.lines(), lambda line: _INNER_LINE.match(line) is not None):
+            lines = list(run)
+            if is_inner and len(lines) > INNER_LINES_SHOWN + 1:
+                lines[INNER_LINES_SHOWN:] = [f"S: … {len(lines) - INNER_LINES_SHOWN} lines more"]
+            found += lines
         return found
 
     def dialogue(self) -> list[tuple[str, bytes]]:

@@ -15,6 +15,11 @@ from harness.testing.text import html_to_text, links_in, one_time_codes
         ("Call 555-1234-999 about invoice 20201\nVerification code:\n\n  081 726\n", "081726"),
         ("Your one-time password: AB3-9XZ", "AB3-9XZ"),
         ("2026-11-24\nG-code: 5512", "5512"),
+        ("G-493817 is your Google verification code", "493817"),
+        ("Use AB12CD to sign in.", "AB12CD"),
+        ("Order AB1234 of 2026-11-24. Your code: 7K2M9", "7K2M9"),
+        ("Your one-time password is\n\n    7 4 1 2 9 9\n", "741299"),
+        ("HELLO12 is no code, 5512 is", "5512"),
         ("https://x.test/?code=999999 code 314159", "314159"),
     ],
 )

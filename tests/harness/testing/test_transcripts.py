@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from harness.testing.transcripts import PIECE_OCTETS_MAX, SESSION_OCTETS_MAX, Transcripts
+from harness.testing.transcripts import PIECE_OCTETS_MAX, SESSION_OCTETS_MAX, Transcript, Transcripts
 from protocols.actor import Actor
 
 
@@ -25,3 +25,11 @@ def test_lines_secrets_and_bounds() -> None:
     assert [each.number for each in transcripts.since(2)] == [3]
     transcripts.since(0)[0].closed()
     assert len(transcripts.open()) == 1
+
+
+def test_long_answers_are_cut_in_reports() -> None:
+    transcript = Transcript(1, "smtp", Actor("smtp"), "x")
+    transcript.received(b"EHLO x\r\n")
+    transcript.sent(b"250-a\r\n250-b\r\n250-c\r\n250-d\r\n250 e\r\n")
+    assert transcript.brief() == ["C: EHLO x", "S: 250-a", "S: 250-b", "S: … 2 lines more", "S: 250 e"]
+    assert len(transcript.lines()) == 6
