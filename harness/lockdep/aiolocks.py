@@ -2,13 +2,16 @@
 
 The free case is decided and carried out here, in the same way as in asyncio (the lock is unlocked and nobody waits),
 since a second coroutine per acquire would cost more than all of the recording. Everything else goes to the original.
+`__aenter__` and `__aexit__` are plain functions that give an awaitable: where nothing has to be waited for, no
+coroutine is made at all, which pays for the recording.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from types import CodeType
 from typing import Any, Final
 
 from harness.lockdep.model import Actor, LockInfo, Site, user_frame
@@ -16,6 +19,24 @@ from harness.lockdep.recorder import Recorder, _ident, _running_loop, current_ta
 
 _frame: Final = sys._getframe
 _Function = Callable[..., Any]
+
+
+class _Done(tuple[()]):
+    """An awaitable that does not suspend and gives None. All of it runs in C, which no coroutine does."""
+
+    __slots__ = ()
+    __await__ = tuple.__iter__
+
+
+DONE: Final[Awaitable[None]] = _Done()  # type: ignore[assignment]
+
+
+async def _enter(lock: Any) -> None:
+    await lock.acquire()
+
+
+async def _leave(lock: Any) -> None:
+    lock.release()
 
 
 class LockPatches:
@@ -79,14 +100,13 @@ class LockPatches:
 
     def enter(self, _original: _Function) -> _Function:
         """`__aenter__`."""
-        recorder, acquire = self.recorder, self.original_acquire
-        tasks, loops, note_order = recorder.tasks, recorder.loops, recorder.note_order
+        recorder = self.recorder
+        tasks, loops, note_order, wait = recorder.tasks, recorder.loops, recorder.note_order, self._wait
         Lock: Any = asyncio.Lock
 
-        async def __aenter__(lock: Any) -> None:
+        def __aenter__(lock: Any) -> Awaitable[None]:
             if lock.__class__ is not Lock:
-                await lock.acquire()
-                return
+                return _enter(lock)
             try:
                 info = lock._lockdep
                 actor = tasks[id(current_tasks[loops[_ident()]])]
@@ -97,33 +117,41 @@ class LockPatches:
             held = actor.held
             if held and not actor.deadlines:
                 note_order(actor, info)
-            if lock._locked or lock._waiters:
-                before = actor.waiting
-                recorder.begin_lock_wait(actor, info)
-                try:
-                    await acquire(lock)
-                finally:
-                    actor.waiting = before
-            else:
-                lock._locked = True
             frame = _frame(1)
+            if lock._locked or lock._waiters:
+                return wait(lock, info, actor, frame.f_code, frame.f_lasti)
+            lock._locked = True
             info.owner = actor
             info.epoch = recorder.epoch
             info.code = frame.f_code
             info.lasti = frame.f_lasti
             held.append(info)
+            return DONE
 
         return __aenter__
+
+    async def _wait(self, lock: Any, info: LockInfo, actor: Actor, code: CodeType, lasti: int) -> None:
+        """Take a lock that is not free."""
+        before = actor.waiting
+        self.recorder.begin_lock_wait(actor, info)
+        try:
+            await self.original_acquire(lock)
+        finally:
+            actor.waiting = before
+        info.owner = actor
+        info.epoch = self.recorder.epoch
+        info.code = code
+        info.lasti = lasti
+        actor.held.append(info)
 
     def leave(self, _original: _Function) -> _Function:
         """`__aexit__`."""
         recorder, release = self.recorder, self.original_release
         Lock: Any = asyncio.Lock
 
-        async def __aexit__(lock: Any, exc_type: Any, exc: Any, traceback: Any) -> None:
+        def __aexit__(lock: Any, exc_type: Any, exc: Any, traceback: Any) -> Awaitable[None]:
             if lock.__class__ is not Lock:
-                lock.release()
-                return
+                return _leave(lock)
             if lock._waiters or not lock._locked:
                 release(lock)
             else:
@@ -132,7 +160,7 @@ class LockPatches:
                 info = lock._lockdep
                 held = info.owner.held
             except AttributeError:
-                return
+                return DONE
             if held and held[-1] is info and info.recorder is recorder:
                 if info.epoch != recorder.epoch:
                     info.spans_await = True
@@ -140,6 +168,7 @@ class LockPatches:
                 held.pop()
             else:
                 recorder.released(info)
+            return DONE
 
         return __aexit__
 
@@ -198,7 +227,7 @@ class LockPatches:
         tasks, loops = recorder.tasks, recorder.loops
         Semaphore: Any = asyncio.Semaphore
 
-        async def __aenter__(semaphore: Any) -> None:
+        def __aenter__(semaphore: Any) -> Awaitable[None]:
             if semaphore.__class__ is Semaphore and semaphore._value > 0 and not semaphore._waiters:
                 try:
                     info = semaphore._lockdep
@@ -209,8 +238,8 @@ class LockPatches:
                     semaphore._value -= 1
                     holders = info.holders
                     holders[actor] = holders[actor] + 1 if actor in holders else 1
-                    return
-            await semaphore.acquire()
+                    return DONE
+            return _enter(semaphore)
 
         return __aenter__
 
@@ -220,7 +249,7 @@ class LockPatches:
         tasks, loops = recorder.tasks, recorder.loops
         Semaphore: Any = asyncio.Semaphore
 
-        async def __aexit__(semaphore: Any, exc_type: Any, exc: Any, traceback: Any) -> None:
+        def __aexit__(semaphore: Any, exc_type: Any, exc: Any, traceback: Any) -> Awaitable[None]:
             if semaphore.__class__ is Semaphore and not semaphore._waiters:
                 try:
                     info = semaphore._lockdep
@@ -228,10 +257,10 @@ class LockPatches:
                     if info.permits > 1 and info.recorder is recorder and info.holders[actor] == 1:
                         del info.holders[actor]
                         semaphore._value += 1
-                        return
+                        return DONE
                 except (AttributeError, KeyError):
                     pass
-            semaphore.release()
+            return _leave(semaphore)
 
         return __aexit__
 

@@ -51,7 +51,8 @@ UNKNOWN: Final = Site("?", 0, "created before the watch began")
 
 def short(file: str) -> str:
     """The last three parts of a path: enough to find the file, not more than a line can bear."""
-    return "/".join(Path(file).parts[-3:])
+    path = Path(file)
+    return "/".join(path.parts[-3:]) if len(path.parts) > 3 else path.as_posix()
 
 
 def user_frame(depth: int) -> FrameType | None:

@@ -40,12 +40,13 @@ def creation_site() -> Site | None:
 class WatchedLock:
     """threading.Lock with an observer. Locks of the standard library's own are not observed."""
 
-    __slots__ = ("__weakref__", "_info", "_lock", "_take")
+    __slots__ = ("__weakref__", "_depth", "_info", "_lock", "_take")
     _kind = "threading.Lock"
 
     def __init__(self) -> None:
         self._lock: Any = self._make()
         self._take = self._lock.acquire
+        self._depth = 0  # of an RLock
         recorder = active.recorder
         site = creation_site() if recorder is not None else None
         self._info = LockInfo(recorder, self._kind, site) if site is not None else None
@@ -93,7 +94,7 @@ class WatchedLock:
         if info is None or recorder is None or info.recorder is not recorder:
             return self._lock.__enter__()  # type: ignore[no-any-return]
         try:
-            actor = recorder.actor() if _ident() in recorder.loops else recorder.local.actor
+            actor = recorder.actor() if recorder.loops and _ident() in recorder.loops else recorder.local.actor
         except AttributeError:
             actor = recorder.actor()
         held = actor.held
@@ -115,12 +116,11 @@ class WatchedLock:
         info = self._info
         if info is not None:
             owner = info.owner
-            if owner is not None and owner.held and owner.held[-1] is info and info.recorder is active.recorder:
-                info.owner = None
-                owner.held.pop()
-            else:
-                self.release()
+            if owner is None or info.recorder is not active.recorder or not owner.held or owner.held[-1] is not info:
+                WatchedLock.release(self)
                 return
+            info.owner = None
+            owner.held.pop()
         self._lock.release()
 
     def _at_fork_reinit(self) -> None:
@@ -131,17 +131,14 @@ class WatchedLock:
 
 
 enter: Final = WatchedLock.__enter__
+leave: Final = WatchedLock.__exit__
 
 
 class WatchedRLock(WatchedLock):
     """threading.RLock with an observer; only the outermost acquire and release are told."""
 
-    __slots__ = ("_depth",)
+    __slots__ = ()
     _kind = "threading.RLock"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._depth = 0
 
     def _make(self) -> Any:
         return _real_rlock()
@@ -169,18 +166,27 @@ class WatchedRLock(WatchedLock):
         return self._depth > 0
 
     def __enter__(self) -> bool:
-        if self._lock._is_owned():
-            self._lock.acquire()
+        if self._depth and self._lock._is_owned():
+            self._take()
             self._depth += 1
             return True
         enter(self)
         self._depth = 1
+        info = self._info
+        if info is not None:
+            frame = _frame(1)  # not the one of this method
+            info.code = frame.f_code
+            info.lasti = frame.f_lasti
         return True
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self.release()
+        if self._depth != 1 or not self._lock._is_owned():
+            self.release()
+        else:
+            self._depth = 0
+            leave(self, None, None, None)
 
     # What threading.Condition asks of its lock.
 

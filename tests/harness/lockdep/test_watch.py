@@ -355,3 +355,24 @@ def test_observed_thread_locks_behave_like_real_ones() -> None:
             condition.notify_all()
     with lock, again:
         assert lock.locked()
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_conflicting_orders_of_threads_are_predicted_and_say_where_each_lock_was_taken(kind: str) -> None:
+    with lockdep.watch() as watch:
+        one, two, turn = getattr(threading, kind)(), getattr(threading, kind)(), threading.Event()
+
+        def take(first: threading.Lock, second: threading.Lock) -> None:
+            if first is two:
+                turn.wait()
+            with first, second:
+                pass
+            turn.set()
+
+        threads = [threading.Thread(target=take, args=order) for order in ((two, one), (one, two))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert kinds(watch.findings()) == [("order", "feasible")]
+    assert all("in take" in str(at) for who in watch.findings()[0].participants for _, at in who.holds)
