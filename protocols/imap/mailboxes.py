@@ -149,6 +149,8 @@ async def _open(session: ImapSession, selection: Selection, *, read_only: bool) 
     session.view = view
     session.state = State.SELECTED
     session.send(_opening(session, view))
+    if session.rev2:
+        session.send(session.listed(folder, selection.name))
     if selection.resync is not None:
         session.send(_catch_up(session, view, selection.resync))
     if folder.first_recent_uid != first_recent:
@@ -187,9 +189,6 @@ def _opening(session: ImapSession, view: View) -> bytes:
         out.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % folder.highest_modseq)
     if "OBJECTID" not in hidden:
         out.append(b"* OK [MAILBOXID (%s)] Mailbox identifier\r\n" % folder.mailbox_id.encode())
-    if session.rev2:
-        name = session.name_octets(session.folder_name(folder))
-        out.append(b'* LIST (%s) "/" %s\r\n' % (b"" if folder.selectable else b"\\Noselect", name))
     return b"".join(out)
 
 
@@ -355,6 +354,7 @@ async def create(session: ImapSession, creation: Creation) -> Reply:
     folder = await session.services.store.create_folder(mailbox, inner, special_use=use)
     await _inherit_acl(session, mailbox, folder)
     name_changed(session, folder)
+    session.tell_composed(folder, creation.name)
     code = b"" if "OBJECTID" in session.settings.capabilities_hidden else b"MAILBOXID (%s)" % folder.mailbox_id.encode()
     return session.ok(b"CREATE completed", code)
 

@@ -210,10 +210,12 @@ def target_folder(session: ImapSession, octets: bytes, need: str = "i") -> Any:
     """Where messages shall go; [TRYCREATE] where creating it would help (RFC 9051 section 6.3.12)."""
     name = session.name_text(octets)
     try:
-        return session.find_selectable(name, need)
+        folder = session.find_selectable(name, need)
     except NoSuchMailbox as error:
         code = b"NONEXISTENT" if access.reserved(session, name) else b"TRYCREATE"
         raise No(str(error), code=code) from None
+    session.tell_composed(folder, octets)
+    return folder
 
 
 @COMMANDS.command("COPY", states=SELECTED, syntax=copy_syntax)

@@ -78,6 +78,12 @@ def normal(name: str) -> str:
     return name
 
 
+def not_composed(octets: bytes) -> str:
+    """The name as it came where it is not what we call the mailbox, for it was not composed (NFC); else nothing."""
+    text = "" if octets.isascii() else octets.decode("utf-8", "replace")
+    return "" if unicodedata.is_normalized("NFC", text) else text
+
+
 def check_new(name: str) -> str:
     """A name fit to be made. A trailing separator only says that levels below will follow. Raises No [CANNOT]."""
     name = name.removesuffix(SEPARATOR)

@@ -17,7 +17,7 @@ from .capabilities import capability_names, greeting_text, signing_off
 from .context import refresh_all
 from .cutter import BrokenCommand, CommandCutter, CutterLimits, RawCommand, tag_of
 from .errors import Bad, code_of
-from .names import SEPARATOR, decode_name, encode_name, quote
+from .names import SEPARATOR, decode_name, encode_name, not_composed, quote
 from .scanner import Scanner
 from .states import COMMANDS, State
 from .view import View
@@ -325,6 +325,21 @@ class ImapSession(Session["ImapSession"]):
     def name_octets(self, name: str) -> bytes:
         """A mailbox name as it is sent."""
         return encode_name(name, self.utf8)
+
+    def listed(self, folder: Any, octets: bytes) -> bytes:
+        """The untagged LIST of a mailbox that the peer named so, with what it called it where we do not call it so
+        (RFC 9051 section 6.3.9.7)."""
+        old = not_composed(octets)
+        return b'* LIST (%b) "/" %b%b\r\n' % (
+            b"" if folder.selectable else b"\\Noselect",
+            self.name_octets(self.folder_name(folder)),
+            b' ("OLDNAME" (%b))' % self.name_octets(old) if old else b"",
+        )
+
+    def tell_composed(self, folder: Any, octets: bytes) -> None:
+        """Say what a mailbox is called that the peer called otherwise."""
+        if self.rev2 and not_composed(octets):
+            self.send(self.listed(folder, octets))
 
     def find(self, name: str) -> Any:
         """The folder of a name that this user may know of. Raises NoSuchMailbox."""
