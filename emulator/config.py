@@ -88,6 +88,13 @@ class Settings:
     """Newsgroups made at start."""
     gateways: tuple[str, ...] = ()
     """Gateways to other mail systems, as `emulator.gateways.logon` reads them: `notes.example=maildir:/var/notes`."""
+    gateway_retry_seconds_min: float = 60.0
+    """Pause before the second attempt at what a gateway did not take; it doubles with each."""
+    gateway_retry_seconds_max: float = 3600.0
+    gateway_expire_seconds: float = 48 * 3600.0
+    """After this long a message that no gateway took is returned."""
+    gateway_answer_seconds_max: float = 0.1
+    """How long a connector may think about whether it takes an address; then it takes none until it has answered."""
     newsfeeds: tuple[Newsfeed, ...] = ()
     """Other news servers with which articles are exchanged."""
     newsfeed_tls_ca: Path | None = None

@@ -46,8 +46,8 @@ class TooOften(Exception):
     """Conversion of a message has ended the process, or was ended with it, as often as is allowed."""
 
 
-Carry = Callable[[str, str, bytes], Awaitable[bool]]
-"""(reverse-path, address, octets) → whether a gateway takes it."""
+Carry = Callable[[str, Sequence[str], bytes, Mapping[str, Any], set[str]], Awaitable[list[str]]]
+"""(reverse-path, addresses, octets, options, addresses that gateways took) → the addresses that no gateway takes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -232,15 +232,9 @@ class Deliveries:
     async def _without_carried(self, delivery: Delivery, envelope: Envelope) -> tuple[str, ...]:
         """The recipients that no gateway takes; the others' gateways have the message now, once."""
         assert self.carry is not None
-        here: list[str] = []
-        for address in envelope.recipients:
-            if address in delivery.carried:
-                continue
-            if await self.carry(envelope.reverse_path, address, delivery.octets):
-                delivery.carried.add(address)
-            else:
-                here.append(address)
-        return tuple(here)
+        addresses = [address for address in envelope.recipients if address not in delivery.carried]
+        options, carried = envelope.options, delivery.carried
+        return tuple(await self.carry(envelope.reverse_path, addresses, delivery.octets, options, carried))
 
     @contextlib.asynccontextmanager
     async def _store_thread(self, threads: ThreadPool) -> AsyncIterator[None]:

@@ -2,21 +2,24 @@
 
 A connector puts what it brings into MTS-IN and takes what it shall carry away from MTS-OUT (KB Q234065, Q215492). Each
 connector has one actor for either direction, and both convert through IMAIL, so that a connector holds its place in the
-queues and in a jam. A connector that raises or blocks harms only itself.
+queues and in a jam. A connector that raises, blocks or dies harms only itself: its methods run in threads of their own
+(`connector_thread.py`), and what it does not take is tried again with pauses that double, then returned to the sender.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from protocols.actor import Actor
-from protocols.ports import NoSuchMailbox, Target, Unavailable
+from protocols.ports import Clock, Handle, NoSuchMailbox, PortError, Target, Unavailable
 
+from . import dsn
+from .connector_thread import ConnectorThread
 from .queues import QueueClosed, WorkQueue
-from .scheduling import Scheduler, Waiter
+from .scheduling import AsyncioClock, Scheduler, Waiter
 from .spool import BAD, MTS_OUT, Envelope, MemorySpool, Spool
 from .thread_pool import ThreadPool
 
@@ -30,7 +33,11 @@ _GATEWAY = "gateway"
 """Option of an envelope in MTS-OUT: whose it is."""
 
 
-@dataclass(frozen=True, slots=True)
+class Refused(Exception):
+    """A connector raises it for a message that the other system will never take: it is not tried again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Transfer:
     """A message between a connector and the store."""
 
@@ -39,19 +46,31 @@ class Transfer:
     octets: bytes = b""
     spool_name: str = ""
     """Where its octets are in MTS-OUT, while it waits there."""
+    attempts: int = 0
+    """How often it failed, since the process began."""
+    arrived_at: float = 0.0
+    """When it came into MTS-IN; seconds since the epoch."""
 
 
 class Connector(Protocol):
-    """What carries messages to and from another mail system."""
+    """What carries messages to and from another mail system.
+
+    Its methods are called in threads of its own, `deliver` with a loop of its own: what belongs to the server's loop
+    has to be told by `call_soon_threadsafe`. Where a class says `takes_at_once = True`, its `takes` looks at nothing
+    but the address, and is called on the server's loop.
+    """
 
     name: str
 
     def takes(self, address: str) -> bool:
-        """Whether mail for this address leaves by this connector."""
+        """Whether mail for this address leaves by this connector. One that does not answer in time takes nothing."""
         ...
 
-    async def deliver(self, transfer: Transfer, properties: Any) -> None:
-        """Carry a message away. Whatever it raises is counted and the message goes to BAD."""
+    def deliver(self, transfer: Transfer, properties: Any) -> Awaitable[None] | None:
+        """Carry a message away, for all its recipients or none; a function or a coroutine.
+
+        Raises Refused for what will never be taken. After anything else that it raises it is tried again.
+        """
         ...
 
 
@@ -74,13 +93,46 @@ class Gateway:
     closers: list[Callable[[], None]] = field(default_factory=list)
     """Called when the gateway logs off: its listeners are closed by them."""
     spool_names: set[str] = field(default_factory=set)
-    """What waits in MTS-OUT and has been queued."""
+    """What is in MTS-OUT: queued, waiting for its next attempt, or with the connector."""
+    waiting: dict[Transfer, Handle] = field(default_factory=dict)
+    """What waits for its next attempt, in either direction."""
+    carrying: ConnectorThread | None = None
+    """Where `deliver` runs; None: on the loop of whoever calls."""
+    answering: ConnectorThread | None = None
+    """Where `takes` runs; None: on the loop of whoever calls."""
 
     def queue(self, transfer: Transfer) -> None:
         """Into MTS-OUT, unless it is there already."""
         if transfer.spool_name not in self.spool_names:
             self.spool_names.add(transfer.spool_name)
             self.mts_out.put(transfer)
+
+    def takes(self, address: str, seconds_max: float) -> bool:
+        """What the connector says. Raises whatever it raises, and Silent."""
+        if self.answering is None:
+            return self.connector.takes(address)
+        return bool(self.answering.ask(partial(self.connector.takes, address), seconds_max))
+
+    async def deliver(self, transfer: Transfer, properties: Any) -> None:
+        """Hand a message to the connector. Raises whatever it raises."""
+        call = partial(self.connector.deliver, transfer, properties)
+        if self.carrying is not None:
+            await self.carrying.run(call)
+        elif (awaitable := call()) is not None:
+            await awaitable
+
+    def log_off(self) -> None:
+        """Take nothing more from the queues; what the connector has it may finish."""
+        self.mts_in.close()
+        self.mts_out.close()
+        for timer in self.waiting.values():
+            timer.cancel()
+        self.waiting.clear()
+        for thread in (self.carrying, self.answering):
+            if thread is not None:
+                thread.close()
+        for close in self.closers:
+            close()
 
     async def settled(self) -> None:
         """Wait until everything that the connector brought is delivered or has failed."""
@@ -109,11 +161,15 @@ class MessageTransferStub:
         converter: Converter,
         threads: ThreadPool | None = None,
         spool: Spool | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """`threads`: each gateway's thread comes from there, and a second one for each transfer (KB Q282115).
 
-        `spool`: where MTS-OUT is kept; without one it is in memory.
+        `spool`: where MTS-OUT is kept; without one it is in memory. `clock`: of attempts; real time without one.
         """
+        self._clock: Clock = clock or AsyncioClock()
+        self.report: Callable[[Envelope, bytes, Sequence[dsn.Outcome]], Awaitable[None]] | None = None
+        """Sends delivery status notifications; set where there is an outbound side."""
         self._spool = spool or MemorySpool()
         self._threads = threads or ThreadPool("gateways", scheduler)
         self._settings = settings
@@ -128,6 +184,9 @@ class MessageTransferStub:
         if connector.name in self.gateways:
             raise ValueError(f"a gateway named {connector.name} is logged on already")
         gateway = Gateway(connector, WorkQueue(self._scheduler), WorkQueue(self._scheduler), scheduler=self._scheduler)
+        gateway.carrying = ConnectorThread(connector.name)
+        if not getattr(connector, "takes_at_once", False):
+            gateway.answering = ConnectorThread(f"{connector.name}-takes")
         self.gateways[connector.name] = gateway
         for direction, work in (("in", self._work_in), ("out", self._work_out)):
             actor = Actor("gateway", user=connector.name, doing=direction)
@@ -136,11 +195,7 @@ class MessageTransferStub:
 
     def log_off(self, name: str) -> None:
         """End the threads of a gateway. What is in MTS-OUT waits for a gateway of the same name to log on again."""
-        gateway = self.gateways.pop(name)
-        gateway.mts_in.close()
-        gateway.mts_out.close()
-        for close in gateway.closers:
-            close()
+        self.gateways.pop(name).log_off()
 
     def close(self) -> None:
         """Let all gateways' threads go home after what they are doing."""
@@ -154,39 +209,57 @@ class MessageTransferStub:
             raise Unavailable("MTS-IN is full")
         gateway.entered += 1
         gateway.unsettled += 1
-        gateway.mts_in.put(Transfer(reverse_path, tuple(recipients), octets))
+        gateway.mts_in.put(Transfer(reverse_path, tuple(recipients), octets, arrived_at=self._clock.time()))
 
     def route(self, address: str) -> Gateway | None:
         """The gateway by which mail for the address leaves, or None."""
         for gateway in self.gateways.values():
             try:
-                if gateway.connector.takes(address):
+                if gateway.takes(address, self._settings.gateway_answer_seconds_max):
                     return gateway
             except Exception as error:  # whatever a connector raises is its own affair
                 _note(gateway, f"takes: {error}")
         return None
 
-    async def carry(self, reverse_path: str, address: str, octets: bytes) -> bool:
-        """Put a message for one recipient into the MTS-OUT of its gateway; False where no gateway takes the address.
+    async def carry(
+        self,
+        reverse_path: str,
+        addresses: Sequence[str],
+        octets: bytes,
+        options: Mapping[str, Any] | None = None,
+        carried: set[str] | None = None,
+    ) -> list[str]:
+        """Put a message into the MTS-OUT of the gateways of its recipients, once for each; the addresses left over.
 
         When this returns the message is in the spool: it leaves even if the process is killed now, twice if it is
-        killed while the connector has it. Raises Unavailable at the queue's limit, or when the spool fails.
+        killed while the connector has it. Raises Unavailable at the queue's limit, or when the spool fails; `carried`
+        has the addresses added of which a gateway has the message all the same.
         """
-        gateway = self.route(address)
-        if gateway is None:
-            return False
-        if len(gateway.mts_out) >= self._settings.outbound_queue_messages_max:
-            raise Unavailable("MTS-OUT is full")
-        envelope = Envelope(reverse_path, (address,), options={_GATEWAY: gateway.connector.name})
-        name = await self._spool.write(MTS_OUT, envelope, octets)
-        gateway.queue(Transfer(reverse_path, (address,), spool_name=name))
-        return True
+        left: list[str] = []
+        leaving: dict[str, list[str]] = {}
+        for address in addresses:
+            gateway = self.route(address)
+            if gateway is None:
+                left.append(address)
+            else:
+                leaving.setdefault(gateway.connector.name, []).append(address)
+        for name, recipients in leaving.items():
+            gateway = self.gateways.get(name)
+            if gateway is None or len(gateway.spool_names) >= self._settings.outbound_queue_messages_max:
+                raise Unavailable("MTS-OUT is full" if gateway is not None else f"gateway {name} has logged off")
+            whole = {**(options or {}), _GATEWAY: name}
+            envelope = Envelope(reverse_path, tuple(recipients), self._clock.time(), whole)
+            spool_name = await self._spool.write(MTS_OUT, envelope, octets)
+            gateway.queue(Transfer(reverse_path, envelope.recipients, spool_name=spool_name))
+            if carried is not None:
+                carried.update(recipients)
+        return left
 
     async def _recover(self, gateway: Gateway) -> None:
         """Queue what is in MTS-OUT for this gateway, from an earlier process or an earlier logon."""
         for name, _ in await self._spool.names(MTS_OUT):
             try:
-                envelope, _ = await self._spool.read(MTS_OUT, name)
+                envelope = await self._spool.envelope(MTS_OUT, name)
             except (ValueError, FileNotFoundError):
                 continue  # `mailjam check` tells of it
             if envelope.options.get(_GATEWAY) == gateway.connector.name:
@@ -212,20 +285,31 @@ class MessageTransferStub:
                 gateway.delivered += 1
             except Exception as error:  # a connector's bad message harms only the connector
                 _note(gateway, f"in: {error}")
+                if isinstance(error, Unavailable) and self._tries_again(gateway, transfer, transfer.arrived_at):
+                    continue
+                await self._not_delivered(gateway, transfer, error)
             gateway.settle()
             actor.doing = "in"
+
+    async def _not_delivered(self, gateway: Gateway, transfer: Transfer, error: Exception) -> None:
+        """What the store did not take goes to BAD, and its sender is told."""
+        reason = f"gateway {gateway.connector.name}: {error}"
+        envelope = Envelope(transfer.reverse_path, transfer.recipients, self._clock.time(), reason=reason)
+        try:
+            await self._spool.write(BAD, envelope, transfer.octets)
+        except Unavailable as problem:
+            _note(gateway, f"in: a message is lost: {problem}")
+        permanent = isinstance(error, PortError) and not isinstance(error, Unavailable)
+        await self._tell(gateway, envelope, transfer.octets, "5.1.1" if permanent else "4.3.0", str(error))
 
     async def _passed_on(self, gateway: Gateway, transfer: Transfer) -> list[str]:
         """The recipients whose mailboxes are here; for the others the message goes on to another gateway."""
         if not transfer.recipients:
             raise NoSuchMailbox("no recipients")
-        here: list[str] = []
         for address in transfer.recipients:
             if self.route(address) is gateway:
                 raise NoSuchMailbox(f"{address} is where this message came from")
-            if not await self.carry(transfer.reverse_path, address, transfer.octets):
-                here.append(address)
-        return here
+        return await self.carry(transfer.reverse_path, transfer.recipients, transfer.octets)
 
     async def _mailboxes(self, recipients: Sequence[str]) -> list[Any]:
         found = [await self._directory.recipient(address) for address in recipients]
@@ -250,9 +334,13 @@ class MessageTransferStub:
                 async with self._threads.thread():
                     await self._hand_over(gateway, transfer)
                 gateway.carried += 1
-            except (Exception, SystemExit) as error:  # whatever a connector raises is its own affair
+            except Exception as error:  # whatever a connector raises is its own affair
                 _note(gateway, f"out: {error}")
-                await self._give_up(gateway, transfer, f"gateway {gateway.connector.name}: {error}")
+                try:
+                    await self._not_carried(gateway, transfer, error)
+                except (OSError, KeyError, Unavailable) as problem:
+                    _note(gateway, f"out: {transfer.spool_name} stays in MTS-OUT: {problem}")
+                    gateway.spool_names.discard(transfer.spool_name)
             actor.doing = "out"
 
     async def _hand_over(self, gateway: Gateway, transfer: Transfer) -> None:
@@ -260,26 +348,69 @@ class MessageTransferStub:
         if name:
             _, octets = await self._spool.read(MTS_OUT, name)
             transfer = replace(transfer, octets=octets)
-        await self._converter.gateway_outbound(transfer.octets, partial(gateway.connector.deliver, transfer))
+        await self._converter.gateway_outbound(transfer.octets, partial(gateway.deliver, transfer))
         if name:
             await self._spool.remove(MTS_OUT, name)
             gateway.spool_names.discard(name)
 
-    async def _give_up(self, gateway: Gateway, transfer: Transfer, reason: str) -> None:
-        """The message goes to BAD with its reason; where even that fails it stays in MTS-OUT for the next logon."""
-        if not transfer.spool_name:
+    async def _not_carried(self, gateway: Gateway, transfer: Transfer, error: Exception) -> None:
+        """Another attempt after a pause that doubles each time; in the end BAD, and a report to the sender."""
+        name = transfer.spool_name
+        if not name:
             return
+        reason = f"gateway {gateway.connector.name}: {error}"
         try:
-            await self._spool.move(MTS_OUT, transfer.spool_name, BAD, reason)
-        except (OSError, KeyError, Unavailable) as error:
-            _note(gateway, f"out: {transfer.spool_name} stays in MTS-OUT: {error}")
-        gateway.spool_names.discard(transfer.spool_name)
+            envelope, octets = await self._spool.read(MTS_OUT, name)
+        except FileNotFoundError:
+            gateway.spool_names.discard(name)
+            return
+        except ValueError:  # a damaged file
+            await self._spool.move(MTS_OUT, name, BAD, reason)
+            gateway.spool_names.discard(name)
+            return
+        refused = isinstance(error, Refused)
+        if not refused and self._tries_again(gateway, transfer, envelope.received_at):
+            return
+        await self._tell(gateway, envelope, octets, "5.0.0" if refused else "4.4.7", str(error))
+        await self._spool.move(MTS_OUT, name, BAD, reason)
+        gateway.spool_names.discard(name)
+
+    def _tries_again(self, gateway: Gateway, transfer: Transfer, arrived_at: float) -> bool:
+        """Whether there will be another attempt; it is arranged."""
+        settings = self._settings
+        if self._clock.time() - arrived_at >= settings.gateway_expire_seconds:
+            return False
+        if self.gateways.get(gateway.connector.name) is not gateway:
+            return bool(transfer.spool_name)  # who logs on next finds it in MTS-OUT
+        queue = gateway.mts_out if transfer.spool_name else gateway.mts_in
+
+        def again() -> None:
+            gateway.waiting.pop(transfer, None)
+            queue.put(replace(transfer, attempts=transfer.attempts + 1))
+
+        doubled = settings.gateway_retry_seconds_min * 2 ** min(transfer.attempts, 30)
+        seconds = min(doubled, settings.gateway_retry_seconds_max)
+        gateway.waiting[transfer] = self._clock.call_later(seconds, again)
+        return True
+
+    async def _tell(self, gateway: Gateway, envelope: Envelope, octets: bytes, status: str, text: str) -> None:
+        """A report to the sender that a message has failed."""
+        if self.report is None:
+            return
+        outcomes = [dsn.Outcome(address, dsn.FAILED, status, text) for address in envelope.recipients]
+        try:
+            await self.report(envelope, octets, outcomes)
+        except Exception as error:  # the message is kept in BAD all the same
+            _note(gateway, f"no report could be sent: {error}")
 
     def queue_lengths(self) -> tuple[int, int]:
         """(MTS-IN, MTS-OUT) of all gateways together."""
+        gateways = self.gateways.values()
+        pausing = [transfer for gateway in gateways for transfer in gateway.waiting]
+        leaving = sum(1 for transfer in pausing if transfer.spool_name)
         return (
-            sum(len(gateway.mts_in) for gateway in self.gateways.values()),
-            sum(len(gateway.mts_out) for gateway in self.gateways.values()),
+            sum(len(gateway.mts_in) for gateway in gateways) + len(pausing) - leaving,
+            sum(len(gateway.mts_out) for gateway in gateways) + leaving,
         )
 
 

@@ -141,7 +141,7 @@ class Server:
         self.inbound.failed = self._mail_failed
         self.inbound.deliveries.threads = self.pools["store"]
         self.mts = MessageTransferStub(
-            settings, self.scheduler, self.directory, self.converter, self.pools["gateway"], self.spool
+            settings, self.scheduler, self.directory, self.converter, self.pools["gateway"], self.spool, self.clock
         )
         self.notification = NotificationThread(self.scheduler, self.bus, self.converter, self.directory)
         self.outbound = OutboundMail(
@@ -156,6 +156,7 @@ class Server:
         )
         self.inbound.deliveries.report = self.outbound.report
         self.inbound.deliveries.carry = self.mts.carry
+        self.mts.report = self.outbound.report
         self.submission = InternetMail(settings, self.clock, self.directory, self.inbound, self.outbound)
         self.services = Services(
             self.store,

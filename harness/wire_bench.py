@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -216,7 +217,7 @@ DRIVERS: dict[str, type[Driver]] = {
 class _Connector:
     """A gateway that takes nothing by itself; what is put into its MTS-OUT is carried away."""
 
-    def __init__(self, name: str, carried: Callable[[], None]) -> None:
+    def __init__(self, name: str, carried: Callable[[], object]) -> None:
         self.name = name
         self._carried = carried
 
@@ -397,7 +398,9 @@ class Bench:
         """The name of a participant's gateway, which is logged on if it is not."""
         name = f"participant-{index}"
         if name not in self.server.mts.gateways:
-            self.server.mts.log_on(_Connector(name, lambda: self._happened(index)))
+            loop = asyncio.get_running_loop()
+            carried = partial(loop.call_soon_threadsafe, self._happened, index)
+            self.server.mts.log_on(_Connector(name, carried))
         return name
 
     def fresh(self, octets: bytes) -> bytes:

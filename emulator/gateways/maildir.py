@@ -32,6 +32,8 @@ class Sleeper(Protocol):
 class MaildirConnector:
     """Carries mail for `domains` into the Maildir `outbox`, and brings in what appears in the Maildir `inbox`."""
 
+    takes_at_once = True
+
     def __init__(self, name: str, domains: Sequence[str], outbox: Path, inbox: Path | None = None) -> None:
         self.name = name
         self._domains = tuple(domains)
@@ -46,12 +48,9 @@ class MaildirConnector:
         """Whether mail for this address leaves by this connector."""
         return takes_domain(self._domains, address)
 
-    async def deliver(self, transfer: Transfer, properties: PropertyMessage) -> None:
+    def deliver(self, transfer: Transfer, properties: PropertyMessage) -> None:
         """Write a message: into `tmp`, synced, then renamed into `new`. Raises OSError."""
         octets = imail.outbound(properties)
-        await asyncio.to_thread(self._write, octets)
-
-    def _write(self, octets: bytes) -> None:
         name = f"{os.getpid()}_{next(_numbers)}.mailjam"
         path = self._outbox / "tmp" / name
         with path.open("xb") as file:

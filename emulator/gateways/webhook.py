@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from emulator import imail
-from emulator.mts import MessageTransferStub, Transfer
+from emulator.mts import MessageTransferStub, Refused, Transfer
 from emulator.properties import PropertyMessage
 from emulator.property_tags import PR_BODY, PR_INTERNET_MESSAGE_ID, PR_SENDER_EMAIL_ADDRESS, PR_SUBJECT
 from protocols.ports import Unavailable
@@ -23,6 +23,8 @@ from .addressing import envelope_of, takes_domain
 REQUEST_OCTETS_MAX: Final = 64 << 20
 HEADER_OCTETS_MAX: Final = 65_536
 _REASONS: Final = {202: "Accepted", 400: "Bad Request", 405: "Method Not Allowed", 413: "Content Too Large"}
+_PASSING: Final = frozenset({401, 403, 404, 408, 421, 423, 425, 429})
+"""4xx of a server that is not ready yet, or not set up yet: another attempt may end otherwise."""
 _REASONS_503: Final = "Service Unavailable"
 
 
@@ -40,6 +42,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class WebhookConnector:
     """Posts mail for `domains` to `url`; `listen` opens the way in."""
 
+    takes_at_once = True
+
     def __init__(self, name: str, domains: Sequence[str], url: str, timeout_seconds_max: float = 30.0) -> None:
         """Raises ValueError where `url` is no HTTP address."""
         if urlsplit(url).scheme not in {"http", "https"}:
@@ -53,8 +57,11 @@ class WebhookConnector:
         """Whether mail for this address leaves by this connector."""
         return takes_domain(self._domains, address)
 
-    async def deliver(self, transfer: Transfer, properties: PropertyMessage) -> None:
-        """Post envelope, properties and MIME. Raises WebhookError unless the answer is 2xx."""
+    def deliver(self, transfer: Transfer, properties: PropertyMessage) -> None:
+        """Post envelope, properties and MIME. Raises Refused after a 4xx that will not change, else WebhookError.
+
+        Every answer but 2xx is an error.
+        """
         document = {
             "reverse_path": transfer.reverse_path,
             "recipients": list(transfer.recipients),
@@ -67,7 +74,7 @@ class WebhookConnector:
             ],
             "mime": base64.b64encode(imail.outbound(properties)).decode("ascii"),
         }
-        await asyncio.to_thread(self._post, json.dumps(document).encode("ascii"))
+        self._post(json.dumps(document).encode("ascii"))
 
     def _post(self, body: bytes) -> None:
         # Redirects are refused: whoever answers at the URL must not choose where else mail is sent.
@@ -81,6 +88,8 @@ class WebhookConnector:
         except urllib.error.HTTPError as error:
             reason = f"{self._url} answered {error.code}"
             error.close()
+            if 400 <= error.code < 500 and error.code not in _PASSING:
+                raise Refused(reason) from None
         except (OSError, http.client.HTTPException) as error:
             reason = f"{self._url}: {error}"
         raise WebhookError(reason)

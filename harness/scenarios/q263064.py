@@ -29,12 +29,13 @@ class SilentConnector:
 
     def __init__(self) -> None:
         self.called = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     def takes(self, address: str) -> bool:
         return False
 
     async def deliver(self, transfer: Transfer, properties: Any) -> None:
-        self.called.set()
+        self._loop.call_soon_threadsafe(self.called.set)
         await asyncio.get_running_loop().create_future()
 
 

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from emulator import spool as module
 from emulator.config import SettingsError
-from emulator.spool import BAD, IN, NAME_CHARACTERS, OUT, DiskSpool, Envelope, MemorySpool, pack, spool_names, unpack
+from emulator.spool import (
+    BAD,
+    IN,
+    MTS_OUT,
+    NAME_CHARACTERS,
+    OUT,
+    DiskSpool,
+    Envelope,
+    MemorySpool,
+    pack,
+    spool_names,
+    unpack,
+)
 from protocols.ports import Unavailable
 
 ENVELOPE = Envelope("a@b.test", ("c@d.test", "e@f.test"), 12.5, {"ret": "HDRS"})
@@ -39,6 +51,13 @@ async def test_what_was_written_is_read(spool):
     with pytest.raises(FileNotFoundError):
         await spool.read(IN, names[1])
     assert await spool.names(OUT) == []
+
+
+async def test_the_envelope_alone(spool):
+    name = await spool.write(MTS_OUT, ENVELOPE, b"line\n" * 3)
+    assert await spool.envelope(MTS_OUT, name) == ENVELOPE
+    with pytest.raises(FileNotFoundError):
+        await spool.envelope(OUT, name)
 
 
 async def test_many_at_once(spool):

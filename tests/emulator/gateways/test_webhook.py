@@ -12,7 +12,7 @@ import pytest
 from emulator.gateways import WebhookConnector
 from emulator.gateways.webhook import WebhookError
 from emulator.imail import inbound
-from emulator.mts import Transfer
+from emulator.mts import Refused, Transfer
 
 MESSAGE = b"From: a@gateway.test\r\nTo: alice@x.test\r\nSubject: gr\xc3\xbc\xc3\x9fe\r\n\r\nx\r\n"
 
@@ -36,7 +36,9 @@ async def test_out() -> None:
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
         connector = WebhookConnector("hook", ["gateway.test"], url)
-        await connector.deliver(Transfer("alice@x.test", ("b@gateway.test",), MESSAGE), inbound(MESSAGE))
+        await asyncio.to_thread(
+            connector.deliver, Transfer("alice@x.test", ("b@gateway.test",), MESSAGE), inbound(MESSAGE)
+        )
     document = json.loads(bodies[0])
     assert document["subject"] == "grüße"
     assert document["recipients"] == ["b@gateway.test"]
@@ -48,9 +50,23 @@ async def test_an_answer_that_is_no_success_is_an_error() -> None:
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         with pytest.raises(WebhookError, match="500"):
-            await WebhookConnector("hook", [], url).deliver(Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE))
+            await asyncio.to_thread(
+                WebhookConnector("hook", [], url).deliver, Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE)
+            )
     with pytest.raises(WebhookError):
-        await WebhookConnector("hook", [], url).deliver(Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE))
+        await asyncio.to_thread(
+            WebhookConnector("hook", [], url).deliver, Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE)
+        )
+
+
+async def test_an_answer_that_will_not_change_is_a_refusal() -> None:
+    server, _ = await serve_once(b"HTTP/1.1 422 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        with pytest.raises(Refused, match="422"):
+            await asyncio.to_thread(
+                WebhookConnector("hook", [], url).deliver, Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE)
+            )
 
 
 def test_only_http() -> None:
@@ -101,7 +117,9 @@ async def test_redirects_are_refused() -> None:
             async with server:
                 url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
                 with pytest.raises(WebhookError, match=str(code)):
-                    await WebhookConnector("hook", [], url).deliver(Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE))
+                    await asyncio.to_thread(
+                        WebhookConnector("hook", [], url).deliver, Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE)
+                    )
     assert followed == []
 
 
@@ -110,4 +128,6 @@ async def test_an_answer_that_is_no_http_is_an_error() -> None:
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         with pytest.raises(WebhookError):
-            await WebhookConnector("hook", [], url).deliver(Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE))
+            await asyncio.to_thread(
+                WebhookConnector("hook", [], url).deliver, Transfer("", ("b@c",), MESSAGE), inbound(MESSAGE)
+            )
