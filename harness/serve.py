@@ -9,8 +9,10 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,13 @@ from emulator.config import (
     Settings,
     SettingsError,
     default_hostname,
-    parse_account,
     parse_bearer_token,
     parse_moderator,
-    parse_newsfeed,
 )
 from emulator.loading import eml_files, load
 from emulator.server import IS, Server
 from emulator.service import State
-from emulator.setting_values import parse_assignment, read_file, set_field, toml_lines, value_of
+from emulator.setting_values import parse_assignment, read_file, set_field, toml_lines
 from protocols.ports import SessionClosed
 from protocols.settings import FrontEndSettings, Limits
 
@@ -66,30 +66,30 @@ def _port(text: str) -> int | None:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """`mailjam serve`."""
     parser = subparsers.add_parser("serve", help="start the servers")
-    add = parser.add_argument
-    add("--build", default=DEFAULT_BUILD, help="emulated build of Store.exe, or sp3, sp4, patched (%(default)s)")
-    add("--defect", action="append", default=[], metavar="NAME", help="switch a named defect on, whatever the build")
-    add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    add, add_setting = parser.add_argument, partial(parser.add_argument, default=argparse.SUPPRESS)
+    add_setting("--build", help=f"emulated build of Store.exe, or sp3, sp4, patched ({DEFAULT_BUILD})")
+    add_setting("--defect", action="append", metavar="NAME", help="switch a named defect on, whatever the build")
+    add_setting("--host", help="address to listen on (127.0.0.1)")
     for name, port in PORTS.items():
-        add(f"--{name}-port", type=_port, default=port, metavar="PORT", help=f"({port or 'off'}); 0: any, off: none")
-    add("--user", action="append", default=[], metavar="NAME:PASSWORD", help="an account; may be repeated")
-    add("--group", action="append", default=[], metavar="NAME", help="a newsgroup; may be repeated")
-    add("--load", action="append", default=[], type=Path, metavar="DIR", help="put the .eml files of a folder in")
-    add("--data", type=Path, metavar="DIR", help="keep everything in this folder (without it: in memory)")
-    add("--transcripts", type=Path, metavar="DIR", help="write each session into a file here, secrets masked")
-    add("--config", type=Path, metavar="FILE", help="settings from a TOML file; flags that differ from theirs here win")
+        add_setting(f"--{name}-port", type=_port, metavar="PORT", help=f"({port or 'off'}); 0: any, off: none")
+    add_setting("--user", action="append", metavar="NAME:PASSWORD", help="an account; may be repeated")
+    add_setting("--group", action="append", metavar="NAME", help="a newsgroup; may be repeated")
+    add_setting("--load", action="append", type=Path, metavar="DIR", help="put the .eml files of a folder in")
+    add_setting("--data", type=Path, metavar="DIR", help="keep everything in this folder (without it: in memory)")
+    add_setting("--transcripts", type=Path, metavar="DIR", help="write each session into a file here, secrets masked")
+    add("--config", type=Path, metavar="FILE", help="settings from a TOML file; flags and variables win over it")
     add(
         "--set",
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="any setting; --show-settings lists all",
+        help="any setting, whatever file and flags say; --show-settings lists all",
     )
     add("--show-settings", action="store_true", help="print all settings as they are now, as a TOML file, and end")
-    add("--strict-users", action="store_true", help="only --user accounts exist; mail for others is refused")
-    _add_tls_flags(add)
-    _add_mail_flags(add)
-    _add_news_flags(add)
+    add_setting("--strict-users", action="store_true", help="only --user accounts exist; mail for others is refused")
+    _add_tls_flags(add_setting)
+    _add_mail_flags(add_setting)
+    _add_news_flags(add_setting)
     add("--http-host", default=None, metavar="HOST", help="where the page and API listen (the address of --host)")
     add("--http-token", default=None, metavar="TOKEN", help="what API clients have to show (drawn beyond loopback)")
     add(
@@ -99,20 +99,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ORIGIN",
         help="whose pages may use the API, as http://localhost:3000; * for anybody's (nobody else's)",
     )
-    add("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
-    add("--hostname", default=default_hostname(), help="name in greetings and trace fields (%(default)s)")
-    add("--personality", choices=("modern", "exchange55"), default="modern", help="greetings and capability lists")
-    add(
-        "--hide",
-        "--imap-hide",
-        action="append",
-        default=[],
-        metavar="EXT",
-        help="a capability not to be offered",
-    )
-    add("--no-plaintext-login", action="store_true", help="passwords only under TLS")
-    add("--require-login", action="store_true", help="SMTP mail and NNTP reading need a login")
-    add("--message-bytes-max", type=int, default=Limits().message_bytes_max, help="(%(default)s)")
+    add_setting("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
+    add_setting("--hostname", help=f"name in greetings and trace fields ({default_hostname()})".replace("%", "%%"))
+    add_setting("--personality", choices=("modern", "exchange55"), help="greetings and capability lists (modern)")
+    add_setting("--hide", "--imap-hide", action="append", metavar="EXT", help="a capability not to be offered")
+    add_setting("--no-plaintext-login", action="store_true", help="passwords only under TLS")
+    add_setting("--require-login", action="store_true", help="SMTP mail and NNTP reading need a login")
+    add_setting("--message-bytes-max", type=int, metavar="OCTETS", help=f"({Limits().message_bytes_max})")
     add("--quiet", action="store_true", help="no line for each session")
     add("--mqtt", default="", metavar="URL", help="publish events and states to mqtt://HOST:1883/prefix")
     add("--faults", type=Path, metavar="FILE", help="arm the faults of a TOML script at start")
@@ -127,133 +120,66 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
-def _add_tls_flags(add: Callable[..., Any]) -> None:
-    add("--tls-certificate", type=Path, metavar="FILE", help="certificate chain, PEM (without it: made at start)")
-    add("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
-    add("--tls-directory", type=Path, metavar="DIR", help="keep our certificate authority here; `mailjam ca` shows it")
-    add("--no-tls", action="store_true", help="do not offer STARTTLS")
+def _add_tls_flags(add_setting: Callable[..., Any]) -> None:
+    add_setting(
+        "--tls-certificate", type=Path, metavar="FILE", help="certificate chain, PEM (without it: made at start)"
+    )
+    add_setting("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    add_setting(
+        "--tls-directory", type=Path, metavar="DIR", help="keep our certificate authority here; `mailjam ca` shows it"
+    )
+    add_setting("--no-tls", action="store_true", help="do not offer STARTTLS")
 
 
-def _add_mail_flags(add: Callable[..., Any]) -> None:
-    add("--domain", action="append", default=[], metavar="NAME", help="a domain that is ours (all of them)")
-    add("--smarthost", default="", metavar="HOST:PORT", help="takes mail for other domains (none: delivered here)")
-    add("--outbound-retry-seconds", type=float, metavar="SECONDS", help="pause before the second attempt; it doubles")
-    add("--outbound-expire-seconds", type=float, metavar="SECONDS", help="after so long mail is returned to its sender")
-    add("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
-    add(
+def _add_mail_flags(add_setting: Callable[..., Any]) -> None:
+    add_setting("--domain", action="append", metavar="NAME", help="a domain that is ours (all of them)")
+    add_setting("--smarthost", metavar="HOST:PORT", help="takes mail for other domains (none: delivered here)")
+    add_setting(
+        "--outbound-retry-seconds", type=float, metavar="SECONDS", help="pause before the second attempt; it doubles"
+    )
+    add_setting(
+        "--outbound-expire-seconds", type=float, metavar="SECONDS", help="after so long mail is returned to its sender"
+    )
+    add_setting("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
+    add_setting(
         "--gateway",
         action="append",
-        default=[],
         metavar="DOMAIN=KIND:PLACE",
         help="mail for DOMAIN leaves by maildir:DIR, webhook:URL, webhook:PORT:URL or process:COMMAND",
     )
-    add("--handler", default="", metavar="MODULE:CLASS", help="an aiosmtpd handler, and its arguments, that takes mail")
-    add("--smtp-greeting-seconds", type=float, default=0.0, metavar="SECONDS", help="pause before SMTP's greeting")
-    add("--bearer-token", action="append", default=[], metavar="USER:TOKEN", help="for XOAUTH2 and OAUTHBEARER")
-    add(
+    add_setting("--handler", metavar="MODULE:CLASS", help="an aiosmtpd handler, and its arguments, that takes mail")
+    add_setting("--smtp-greeting-seconds", type=float, metavar="SECONDS", help="pause before SMTP's greeting")
+    add_setting("--bearer-token", action="append", metavar="USER:TOKEN", help="for XOAUTH2 and OAUTHBEARER")
+    add_setting(
         "--proxy-protocol",
         nargs="?",
         const="all",
-        default="",
         metavar="SERVERS",
         help="connections begin with a PROXY header, v1 or v2: all, or some as in smtp,imap",
     )
 
 
-def _add_news_flags(add: Callable[..., Any]) -> None:
-    add(
+def _add_news_flags(add_setting: Callable[..., Any]) -> None:
+    add_setting(
         "--newsfeed",
         action="append",
-        default=[],
         metavar="FEED",
         help="push:HOST:PORT/GROUPS or pull:HOST:PORT/GROUPS, also as in pull+tls:USER:PASSWORD@HOST:PORT/GROUPS",
     )
-    add("--newsfeed-tls-ca", type=Path, metavar="FILE", help="authorities that feeds' certificates are checked against")
-    add("--motd", default="", metavar="TEXT", help="message of the day for newsreaders (LIST MOTD)")
-    add(
+    add_setting(
+        "--newsfeed-tls-ca", type=Path, metavar="FILE", help="authorities that feeds' certificates are checked against"
+    )
+    add_setting("--motd", metavar="TEXT", help="message of the day for newsreaders (LIST MOTD)")
+    add_setting(
         "--subscription",
         action="append",
-        default=[],
         metavar="GROUP",
         help="for new readers (LIST SUBSCRIPTIONS)",
     )
-    add("--moderator", action="append", default=[], metavar="GROUPS=ADDRESS", help="where submissions are mailed")
-    add("--control-messages", action="store_true", help="obey newgroup, rmgroup and cancel messages")
-    add("--no-posting", action="store_true", help="newsreaders may not post")
-    add("--article-days", type=float, default=0.0, metavar="DAYS", help="articles expire after so long (0: never)")
-
-
-def settings_from(arguments: argparse.Namespace) -> Settings:
-    """Settings from the command line and the file that it names. Raises SettingsError."""
-    settings = _settings_of_flags(arguments)
-    if arguments.config is not None:
-        defaults = _defaults()
-        for name, value in read_file(arguments.config).items():
-            wanted = set_field(settings, name, value)
-            if value_of(settings, name) == value_of(defaults, name):
-                settings = wanted
-    for text in arguments.set:
-        settings = set_field(settings, *parse_assignment(text))
-    if settings.tls and settings.tls_certificate is None and settings.tls_directory is None:
-        settings = replace(settings, tls_directory=_authority_directory(settings.data))
-    return settings
-
-
-def _defaults() -> Settings:
-    """Settings of a command line without flags."""
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    return _settings_of_flags(parser.parse_args(["serve"]))
-
-
-def _settings_of_flags(arguments: argparse.Namespace) -> Settings:
-    front_end = FrontEndSettings(
-        hostname=arguments.hostname,
-        personality=arguments.personality,
-        capabilities_hidden=frozenset(name.upper() for name in arguments.hide),
-        plaintext_login=not arguments.no_plaintext_login,
-        login_required=arguments.require_login,
-        quirk_bare_lf=arguments.bare_lf,
-        posting_allowed=not arguments.no_posting,
-        nntp_control_messages=arguments.control_messages,
-        nntp_moderators=tuple(parse_moderator(text) for text in arguments.moderator),
-        nntp_motd=arguments.motd,
-        nntp_subscriptions=tuple(arguments.subscription),
-        smtp_greeting_seconds=arguments.smtp_greeting_seconds,
-        limits=Limits(message_bytes_max=arguments.message_bytes_max),
-    )
-    settings = Settings(
-        build=arguments.build,
-        defects=frozenset(arguments.defect),
-        host=arguments.host,
-        accounts=tuple(parse_account(text) for text in arguments.user),
-        groups=tuple(arguments.group),
-        gateways=tuple(arguments.gateway),
-        load=tuple(arguments.load),
-        data=arguments.data,
-        transcripts=arguments.transcripts,
-        strict_users=arguments.strict_users,
-        tls=not arguments.no_tls,
-        tls_certificate=arguments.tls_certificate,
-        tls_key=arguments.tls_key,
-        tls_directory=arguments.tls_directory,
-        domains=tuple(name.lower() for name in arguments.domain),
-        smarthost=arguments.smarthost,
-        newsfeeds=tuple(parse_newsfeed(text) for text in arguments.newsfeed),
-        newsfeed_tls_ca=arguments.newsfeed_tls_ca,
-        bearer_tokens=tuple(parse_bearer_token(text) for text in arguments.bearer_token),
-        proxy_protocol=bool(arguments.proxy_protocol),
-        proxy_protocol_servers=_proxied_servers(arguments.proxy_protocol),
-        article_expire_seconds=max(0.0, arguments.article_days) * 86400,
-        lmtp_socket=arguments.lmtp_socket,
-        handler=arguments.handler,
-        front_end=front_end,
-    )
-    if arguments.outbound_retry_seconds is not None:
-        settings = set_field(settings, "outbound_retry_seconds_min", arguments.outbound_retry_seconds)
-    if arguments.outbound_expire_seconds is not None:
-        settings = set_field(settings, "outbound_expire_seconds", arguments.outbound_expire_seconds)
-    return replace(settings, **{f"{name}_port": getattr(arguments, f"{name}_port") for name in PORTS})
+    add_setting("--moderator", action="append", metavar="GROUPS=ADDRESS", help="where submissions are mailed")
+    add_setting("--control-messages", action="store_true", help="obey newgroup, rmgroup and cancel messages")
+    add_setting("--no-posting", action="store_true", help="newsreaders may not post")
+    add_setting("--article-days", type=float, metavar="DAYS", help="articles expire after so long (0: never)")
 
 
 def _proxied_servers(text: str) -> tuple[str, ...]:
@@ -264,6 +190,61 @@ def _proxied_servers(text: str) -> tuple[str, ...]:
             known = ",".join(each for each in PORTS if each != "http")
             raise SettingsError(f"--proxy-protocol {text}: write all, or some of {known}")
     return names
+
+
+_LIKE_THEIR_FLAGS = (
+    *("build", "host", "load", "data", "transcripts", "strict_users", "hostname", "personality", "message_bytes_max"),
+    *("tls_certificate", "tls_key", "tls_directory", "smarthost", "outbound_expire_seconds", "lmtp_socket", "handler"),
+    *("smtp_greeting_seconds", "newsfeed_tls_ca"),
+    *(f"{name}_port" for name in PORTS),
+)
+_SETTINGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    **{name: (name, lambda value: value) for name in _LIKE_THEIR_FLAGS},
+    "defect": ("defects", list),
+    "user": ("accounts", list),
+    "group": ("groups", list),
+    "gateway": ("gateways", list),
+    "no_tls": ("tls", not_),
+    "domain": ("domains", lambda names: [name.lower() for name in names]),
+    "newsfeed": ("newsfeeds", list),
+    "bearer_token": ("bearer_tokens", lambda texts: [parse_bearer_token(text) for text in texts]),
+    "proxy_protocol": ("proxy_protocol_servers", _proxied_servers),
+    "article_days": ("article_expire_seconds", lambda days: days * 86400),
+    "outbound_retry_seconds": ("outbound_retry_seconds_min", float),
+    "hide": ("capabilities_hidden", lambda names: [name.upper() for name in names]),
+    "no_plaintext_login": ("plaintext_login", not_),
+    "require_login": ("login_required", bool),
+    "bare_lf": ("quirk_bare_lf", bool),
+    "no_posting": ("posting_allowed", not_),
+    "control_messages": ("nntp_control_messages", bool),
+    "moderator": ("nntp_moderators", lambda texts: [parse_moderator(text) for text in texts]),
+    "motd": ("nntp_motd", str),
+    "subscription": ("nntp_subscriptions", list),
+}
+"""Each flag that stands for a setting: the field, and what makes of the flag what a file would say there."""
+
+
+def settings_from(arguments: argparse.Namespace) -> Settings:
+    """Settings from the file that the command line names, its flags, its `--set`: the later win. Raises SettingsError.
+
+    A flag that was not given is not in the namespace.
+    """
+    settings = Settings(front_end=FrontEndSettings(hostname=default_hostname()))
+    for name, port in PORTS.items():
+        settings = set_field(settings, f"{name}_port", port)
+    if arguments.config is not None:
+        for name, value in read_file(arguments.config).items():
+            settings = set_field(settings, name, value)
+    for flag, (name, read) in _SETTINGS.items():
+        if hasattr(arguments, flag):
+            settings = set_field(settings, name, read(getattr(arguments, flag)))
+    if getattr(arguments, "proxy_protocol", ""):
+        settings = replace(settings, proxy_protocol=True)
+    for text in arguments.set:
+        settings = set_field(settings, *parse_assignment(text))
+    if settings.tls and settings.tls_certificate is None and settings.tls_directory is None:
+        settings = replace(settings, tls_directory=_authority_directory(settings.data))
+    return settings
 
 
 def _authority_directory(data: Path | None) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import socket
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from emulator.config import Newsfeed, Settings
+from emulator.setting_values import FIELDS
 from harness.cli import COMMANDS, build_parser, main
-from harness.serve import settings_from
+from harness.serve import _SETTINGS, settings_from
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -94,6 +96,30 @@ def test_settings_by_file_flag_and_name(tmp_path: Path) -> None:
     assert settings.front_end.pop3_expire_days == 3
     assert settings_of("--outbound-retry-seconds", "2").outbound_retry_seconds_min == 2.0
     assert settings_of("--outbound-expire-seconds", "2").outbound_expire_seconds == 2.0
+
+
+def test_a_flag_that_says_the_default_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mailjam.toml"
+    path.write_text('smtp_port = 2500\npersonality = "exchange55"\nlogin_required = true\ngroups = ["a.b"]\n')
+    settings = settings_of("--config", str(path), "--smtp-port", "1025", "--personality", "modern")
+    assert settings.smtp_port == 1025
+    assert settings.front_end.personality == "modern"
+    assert settings.front_end.login_required
+    assert settings.groups == ("a.b",)
+    assert settings.pop3_port == 1110
+    monkeypatch.setenv("MAILJAM_REQUIRE_LOGIN", "no")
+    monkeypatch.setenv("MAILJAM_GROUP", "c.d e.f")
+    settings = settings_of("--config", str(path))
+    assert not settings.front_end.login_required
+    assert settings.groups == ("c.d", "e.f")
+    assert settings_of("--config", str(path), "--set", "groups=g.h").groups == ("g.h",)
+
+
+def test_each_flag_of_a_setting_has_its_field() -> None:
+    command = build_parser("serve")._subparsers._group_actions[0].choices["serve"]  # type: ignore[union-attr,index]
+    flags = {action.dest for action in command._actions if action.default is argparse.SUPPRESS} - {"help"}
+    assert len(flags) > 40
+    assert [flag for flag in flags if flag not in _SETTINGS or _SETTINGS[flag][0] not in FIELDS] == []
 
 
 def test_flags_for_single_settings() -> None:
