@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 BATCH_OCTETS = 262144
 """Message octets held before they are written."""
 BATCH_MESSAGES = 128
+INDEX_MESSAGES = 256
+"""Messages whose values from the index are gathered together."""
 
 REPORTED_OCTETS_MAX = 200
 """How much of a command is shown in reports."""
@@ -129,41 +131,57 @@ def _prefix(session: ImapSession, number: int, message: Any) -> bytes:
 
 async def fetch_index(session: ImapSession, view: View, messages: list[tuple[int, Any]], plan: Plan) -> bool:
     """Answer from the index and from what was computed before. False: some messages are gone."""
-    conversion = session.services.conversion
-    steps = [(step.from_index, *(step.derived or ("", None))) for step in plan.steps]
+    values = b" ".join([step.index.template if step.index is not None else b"%b" for step in plan.steps])
+    template = (b"* %d UIDFETCH (" if session.uidonly else b"* %d FETCH (") + values + b")\r\n"
     batch_max = session.limits.output_batch_bytes_max
     out: list[bytes] = []
     size = 0
     whole = True
-    for number, message in messages:
-        derived = message.content.derived
-        values = []
-        try:
-            for from_index, key, compute in steps:
-                if from_index is not None:
-                    values.append(from_index(view, message))
-                    continue
-                value = derived.get(key)
-                if value is None:
-                    value = await conversion.derive(message, key, compute)
-                values.append(value)
-        except NoSuchMessage:
-            whole = False
-            continue
-        line = b"%b%b)\r\n" % (_prefix(session, number, message), b" ".join(values))
-        out.append(line)
-        size += len(line)
+    for start in range(0, len(messages), INDEX_MESSAGES):
+        chunk = messages[start : start + INDEX_MESSAGES]
+        there, derived = await _derived(session, chunk, plan)
+        whole = whole and len(there) == len(chunk)
+        some = [message for _, message in there]
+        computed = iter(derived)
+        columns = [step.index.values(view, some) if step.index is not None else next(computed) for step in plan.steps]
+        heads = [message.uid for message in some] if session.uidonly else [number for number, _ in there]
         if plan.has_flags:
-            view.forget_change(message.uid)
-        if size > batch_max:
-            session.send(b"".join(out))
-            out.clear()
-            size = 0
-            await session.flush()
-            await session.services.clock.sleep(0)  # others have their turn
+            view.forget_changes(some)
+        for row in zip(heads, *columns, strict=True):
+            line = template % row
+            out.append(line)
+            size += len(line)
+            if size > batch_max:
+                session.send(b"".join(out))
+                out.clear()
+                size = 0
+                await session.flush()
+                await session.services.clock.sleep(0)  # others have their turn
     if out:
         session.send(b"".join(out))
     return whole
+
+
+async def _derived(
+    session: ImapSession, messages: list[tuple[int, Any]], plan: Plan
+) -> tuple[list[tuple[int, Any]], list[list[bytes]]]:
+    """The messages that are there, and for each item that is computed from content the values of all of them."""
+    derivations = [step.derived for step in plan.steps if step.derived]
+    columns = [[message.content.derived.get(key) for _, message in messages] for key, _ in derivations]
+    gone: set[int] = set()
+    for column, (key, compute) in zip(columns, derivations, strict=True):
+        if None not in column:
+            continue
+        for index, (_, message) in enumerate(messages):
+            if column[index] is None:
+                try:
+                    column[index] = await session.services.conversion.derive(message, key, compute)
+                except NoSuchMessage:
+                    gone.add(index)
+    if gone:
+        messages = [pair for index, pair in enumerate(messages) if index not in gone]
+        columns = [[value for index, value in enumerate(column) if index not in gone] for column in columns]
+    return messages, columns
 
 
 @dataclass(slots=True)
@@ -231,13 +249,13 @@ def _render(session: ImapSession, view: View, ready: _Ready, plan: Plan, *, flag
                 pieces.append(text)
                 pieces.append(octets)
                 text = b""
-        elif step.from_index is not None:
-            text += step.from_index(view, message)
+        elif step.index is not None:
+            text += step.index.of(view, message)
         else:
             text += next(derived)
     if flags_too and not plan.has_flags:
-        assert FLAGS_STEP.from_index is not None
-        text += b" " + FLAGS_STEP.from_index(view, message)
+        assert FLAGS_STEP.index is not None
+        text += b" " + FLAGS_STEP.index.of(view, message)
     if flags_too and session.condstore and not plan.has_modseq:
         text += b" MODSEQ (%d)" % message.modseq
     if flags_too or plan.has_flags:

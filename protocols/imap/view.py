@@ -134,6 +134,12 @@ class View:
         if self._changed:
             self._changed.pop(uid, None)
 
+    def forget_changes(self, messages: Iterable[Any]) -> None:
+        """The peer is being told the flags of these messages."""
+        if self._changed:
+            for message in messages:
+                self._changed.pop(message.uid, None)
+
     def has_change(self, uid: int) -> bool:
         """Whether the peer is still to be told of new flags of this message."""
         return uid in self._changed
