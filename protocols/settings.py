@@ -103,8 +103,12 @@ class FrontEndSettings:
     """EXPIRE (RFC 2449 section 6.7): what is said about how long messages are kept; None: nothing is said."""
     smtp_greeting_seconds: float = 0.0
     """Pause before SMTP's greeting; a client that speaks during it is refused (KB Q286375 had such a pause)."""
-    smtp_nul_allowed: bool = False
-    """Whether NUL may stand in a message sent by DATA. With BODY=BINARYMIME and BDAT it always may."""
+    smtp_nul_refused: bool = False
+    """Whether any NUL in DATA is refused (RFC 2045 section 2.8), not only one that could hide the end of a message.
+
+    RFC 5321 section 4.1.1.4 lets mail data have all 128 characters, and real mail has NUL: bodies in UTF-16 that were
+    sent as they are. By BDAT with BODY=BINARYMIME it may always come.
+    """
     public_namespace: str = "Public Folders/"
     """The IMAP name under which newsgroups appear (KB Q311468)."""
     limits: Limits = field(default_factory=Limits)

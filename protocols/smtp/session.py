@@ -254,6 +254,7 @@ class SmtpSession(Session["SmtpSession"]):
             plaintext_allowed=self.settings.plaintext_login,
             binding=self.connection.channel_binding,
             hidden=self.settings.capabilities_hidden,
+            ntlm_too=self.settings.personality == "exchange55",
         )
 
     def xclient_allowed(self) -> bool:
@@ -315,7 +316,7 @@ class SmtpSession(Session["SmtpSession"]):
                 raise Refusal(552, "5.3.4", "message size exceeds fixed maximum message size")
             assert self.transaction is not None
             if self.transaction.options.get("body") != "BINARYMIME":
-                trace.check_lines(octets, nul_allowed=self.settings.smtp_nul_allowed)
+                trace.check_lines(octets, nul_refused=self.settings.smtp_nul_refused)
             return await self.accept_message(octets)
         except Refusal as refusal:
             return self.message_refused(self.reply(refusal.code, refusal.enhanced, str(refusal)))

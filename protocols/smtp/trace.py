@@ -40,16 +40,17 @@ _HIDDEN_END = re.compile(rb"(?:^|\n)\0++\.\0*+\r\n")
 """In the unstuffed message. (A line of a dot and NULs is stuffed again when it is sent on, which makes it harmless.)"""
 
 
-def check_lines(octets: bytes, *, nul_allowed: bool) -> None:
+def check_lines(octets: bytes, *, nul_refused: bool) -> None:
     """Refuse what another server could read as another message (SMTP smuggling, RFC 5321 section 2.3.8).
 
-    A bare CR and a bare LF may not stand in a message that came by DATA, nor by BDAT without BODY=BINARYMIME. NUL is
-    one of the 128 characters of RFC 5321 section 4.1.1.4 and real mail has it; refused is only the line that would be
-    a lone dot to a server which drops NULs. Raises Refusal.
+    A bare CR and a bare LF may not stand in a message that came by DATA, nor by BDAT without BODY=BINARYMIME. NUL may,
+    where settings do not say otherwise, but for the line that would be a lone dot to a server which drops NULs. Raises
+    Refusal.
     """
     line_ends = octets.count(b"\r\n")
     if len(octets) - len(octets.translate(None, b"\r\n")) != 2 * line_ends:  # one CR, one LF in each, and no others
         bare = "CR" if octets.count(b"\n") == line_ends else "LF"
         raise Refusal(550, "5.6.0", f"bare {bare} in the message: lines end with CRLF (RFC 5321 section 2.3.8)")
-    if not nul_allowed and b"\0" in octets and _HIDDEN_END.search(octets):
-        raise Refusal(550, "5.6.0", "a line of NUL and a lone dot: send it by BDAT with BODY=BINARYMIME (RFC 3030)")
+    if b"\0" in octets and (nul_refused or _HIDDEN_END.search(octets)):
+        what = "NUL" if nul_refused else "a line of NUL and a lone dot"
+        raise Refusal(550, "5.6.0", f"{what}: send it by BDAT with BODY=BINARYMIME (RFC 3030)")

@@ -26,10 +26,16 @@ from protocols.smtp.trace import check_lines, date_time, received
 )
 def test_lines(octets: bytes, fine: bool) -> None:
     if fine:
-        check_lines(octets, nul_allowed=False)
+        check_lines(octets, nul_refused=False)
     else:
         with pytest.raises(Refusal):
-            check_lines(octets, nul_allowed=False)
+            check_lines(octets, nul_refused=False)
+
+
+def test_any_nul_can_be_refused() -> None:
+    check_lines(b"a\r\n", nul_refused=True)
+    with pytest.raises(Refusal, match="NUL: send it by BDAT"):
+        check_lines(b"a\0b\r\n", nul_refused=True)
 
 
 def test_the_trace_field() -> None:
