@@ -43,8 +43,8 @@ WHO = {
 STACK_LINES_MAX = 12
 
 
-def position(actor: Actor, now: float) -> str:
-    """Where an actor stands, in a sentence."""
+def position(actor: Actor, now: float | None) -> str:
+    """Where an actor stands, in a sentence; without a time (`now`) it does not say how long it has waited."""
     what = f"{actor.name} ({WHO.get(actor.kind, actor.kind)}"
     what += f" of {actor.user})" if actor.user else ")"
     doing = f", doing {actor.doing}," if actor.doing else ""
@@ -53,12 +53,12 @@ def position(actor: Actor, now: float) -> str:
     section = actor.waiting_for
     if section is None:
         return f"{what}{doing}{held} and waits for no section"
-    seconds = max(0.0, now - actor.waiting_since)
-    return f"{what}{doing}{held} and has waited {seconds:.1f} s for {section.name}, which {section.owner} holds"
+    waits = "waits for" if now is None else f"has waited {max(0.0, now - actor.waiting_since):.1f} s for"
+    return f"{what}{doing}{held} and {waits} {section.name}, which {section.owner} holds"
 
 
-def describe_actor(actor: Actor, now: float) -> dict[str, Any]:
-    """An actor as plain data."""
+def describe_actor(actor: Actor, now: float | None) -> dict[str, Any]:
+    """An actor as plain data; `now`: monotonic seconds, None where there is no time."""
     waiting = actor.waiting_for
     return {
         "name": actor.name,
@@ -69,7 +69,7 @@ def describe_actor(actor: Actor, now: float) -> dict[str, Any]:
         "position": position(actor, now),
         "holding": [section.name for section in actor.holding],
         "waiting_for": waiting.name if waiting is not None else None,
-        "waiting_seconds": round(now - actor.waiting_since, 3) if waiting is not None else None,
+        "waiting_seconds": round(now - actor.waiting_since, 3) if now is not None and waiting is not None else None,
         "stack": await_stack(actor),
     }
 
@@ -158,15 +158,14 @@ def describe_pools(pools: Iterable[ThreadPool]) -> list[dict[str, Any]]:
     ]
 
 
-def still_works(state: dict[str, Any]) -> list[str]:
-    """What does not need the sections that are blocked."""
+def still_works(state: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What does not need the sections that are blocked, and what does."""
     blocked = {section["name"] for section in state["sections"] if section["waiters"]}
     if not blocked:
-        return ["everything: nobody waits for a section"]
+        return ["everything: nobody waits for a section"], []
     works = ["greeting, login, NOOP, CAPABILITY, listings and headers that were converted before"]
     works.append("SMTP takes messages into In, up to its limit (then 452)")
-    halted = "reading and delivering what needs conversion" if {"imail", "directory"} & blocked else "gateways"
-    return [*works, f"halted: {halted}"]
+    return works, ["reading and delivering what needs conversion" if {"imail", "directory"} & blocked else "gateways"]
 
 
 def snapshot(server: Server) -> dict[str, Any]:
@@ -191,7 +190,7 @@ def snapshot(server: Server) -> dict[str, Any]:
         {"kind": kind, "held": held, "wanted": wanted, "count": count}
         for (kind, held, wanted), count in sorted(server.sections.violations.items())
     ]
-    state["works"] = still_works(state)
+    state["works"], state["halts"] = still_works(state)
     state["frees"] = advice(state)
     return state
 
@@ -224,10 +223,14 @@ def standstill(scenario: Scenario, schedule: Schedule) -> Standstill:
     state = describe_sections(world.sections, 0.0)
     state["build"] = scenario.build
     state["defects"] = sorted(world.template.build.defects)
-    state["actors"] = [describe_actor(actor, 0.0) for actor in world.actors]
+    state["actors"] = [describe_actor(actor, None) for actor in world.actors]
+    held = {section: first + 1 for section, _, first, last in holdings(steps) if last is None}
+    for section in state["sections"]:
+        section["held_since_step"] = held.get(section["name"])
     state["queues"] = {"Queued Inbound": world.inbound.awaiting_conversion} if "inbound" in world.__dict__ else {}
     state["services"] = []
-    state["works"], state["frees"] = still_works(state), advice(state)
+    state["works"], state["halts"] = still_works(state)
+    state["frees"] = advice(state)
     execution.close()
     return Standstill(scenario, schedule, state, steps)
 
@@ -241,7 +244,32 @@ def _let_wait(execution: Execution, world: World) -> None:
     set_running(None)
 
 
+def holdings(steps: Sequence[tuple[str, str]]) -> list[tuple[str, str, int, int | None]]:
+    """(section, actor, first step, last step or None) of each time a section was held; steps count from 0."""
+    open_: dict[str, tuple[str, int]] = {}
+    found: list[tuple[str, str, int, int | None]] = []
+    for number, (actor, point) in enumerate(steps):
+        _, _, rest = point.partition(".")
+        section, _, what = rest.partition(".")
+        if what == "wanted" and section not in open_:
+            open_[section] = (actor, number)
+        elif what == "leaving" and section in open_:
+            owner, since = open_.pop(section)
+            found.append((section, owner, since, number))
+    found += [(section, actor, since, None) for section, (actor, since) in open_.items()]
+    return found
+
+
 # --- text -------------------------------------------------------------------------------------------------------------
+
+
+def owned(section: dict[str, Any]) -> str:
+    """Who owns a section and since when: in seconds, or for a schedule since which step."""
+    if not section["owner"]:
+        return "free"
+    if step := section.get("held_since_step"):
+        return f"held since step {step} by {section['owner']}"
+    return f"held {section['held_seconds']:.1f} s by {section['owner']}"
 
 
 def text_lines(state: dict[str, Any], *, stacks: bool = True) -> list[str]:
@@ -255,8 +283,7 @@ def text_lines(state: dict[str, Any], *, stacks: bool = True) -> list[str]:
     lines += [f"waits: {edge['waiter']} for {edge['section']}, held by {edge['owner']}" for edge in behind]
     lines.append("sections:")
     for section in state["sections"]:
-        owner = f"held {section['held_seconds']:.1f} s by {section['owner']}" if section["owner"] else "free"
-        lines.append(f"  {section['rank']} {section['name']:10} {owner}, {len(section['waiters'])} waiting")
+        lines.append(f"  {section['rank']} {section['name']:10} {owned(section)}, {len(section['waiters'])} waiting")
     for pool in state.get("thread_pools", ()):
         lines.append(f"threads of the {pool['name']}: {len(pool['busy'])} of {pool['threads_max']} busy")
         lines += [f"  busy: {actor}" for actor in pool["busy"]]
@@ -270,6 +297,7 @@ def text_lines(state: dict[str, Any], *, stacks: bool = True) -> list[str]:
     lines += [f"queue: {name} {length}" for name, length in state["queues"].items() if length]
     lines += [f"service: {s['name']} {s['state']} for {s['seconds']:.0f} s" for s in state["services"]]
     lines += [f"works: {item}" for item in state["works"]]
+    lines += [f"halts: {item}" for item in state["halts"]]
     lines += [f"would free it: {item}" for item in state["frees"]]
     return lines
 

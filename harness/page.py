@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 import subprocess
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from harness.explain import Standstill, colours, text_lines
+from harness.explain import Standstill, colours, holdings, owned, text_lines
 
 STEP_WIDTH, LANE_HEIGHT, LEFT = 46, 44, 130
 CLOSING_WIDTH = 130
@@ -32,12 +31,16 @@ def graph_svg(state: dict[str, Any], *, use_graphviz: bool = True) -> str:
 def dot_text(state: dict[str, Any]) -> str:
     """The graph in graphviz's language."""
     tint = colours([actor["name"] for actor in state["actors"]])
-    lines = ["digraph jam {", '  rankdir=LR; bgcolor="transparent"; node [fontname="sans-serif"];']
+    lines = ["digraph jam {", '  rankdir=LR; bgcolor="transparent";']
+    lines.append('  node [fontname="sans-serif"]; edge [fontname="sans-serif", fontsize=11];')
     for actor in state["actors"]:
         label = _quoted(actor["words"])
         lines.append(f"  {_quoted(actor['name'])} [label={label}, style=filled, fontcolor=white,")
         lines.append(f'    fillcolor="{tint[actor["name"]]}"];')
+    wanted = {edge["section"] for edge in state["waits"]}
     for section in state["sections"]:
+        if not section["owner_name"] and section["name"] not in wanted:
+            continue  # nothing to say about it
         lines.append(f"  {_quoted('§' + section['name'])} [label={_quoted(section['name'])}, shape=box];")
         if section["owner_name"]:
             lines.append(f'  {_quoted("§" + section["name"])} -> {_quoted(section["owner_name"])} [label="held by"];')
@@ -126,22 +129,6 @@ def _arrow(places: dict[str, tuple[float, float]], tail: str, head: str, label: 
 # --- the timeline -----------------------------------------------------------------------------------------------------
 
 
-def holdings(steps: Sequence[tuple[str, str]]) -> list[tuple[str, str, int, int | None]]:
-    """(section, actor, first step, last step or None) of each time a section was held; steps count from 0."""
-    open_: dict[str, tuple[str, int]] = {}
-    found: list[tuple[str, str, int, int | None]] = []
-    for number, (actor, point) in enumerate(steps):
-        _, _, rest = point.partition(".")
-        section, _, what = rest.partition(".")
-        if what == "wanted" and section not in open_:
-            open_[section] = (actor, number)
-        elif what == "leaving" and section in open_:
-            owner, since = open_.pop(section)
-            found.append((section, owner, since, number))
-    found += [(section, actor, since, None) for section, (actor, since) in open_.items()]
-    return found
-
-
 def step_in_words(point: str) -> str:
     """What an actor does at a preemption point."""
     *path, section, what = ("", *point.split("."))
@@ -205,7 +192,7 @@ def timeline_svg(still: Standstill) -> str:
 
 STYLE = """
 :root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
-pre{background:#8881;padding:.8rem;overflow:auto}svg{max-width:100%;background:#fff;color:#222}
+pre{background:#8881;padding:.8rem;overflow:auto;white-space:pre-wrap}td:first-child{white-space:nowrap}svg{max-width:100%;background:#fff;color:#222}
 td,th{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}.dot{display:inline-block;width:.8em;height:.8em;
 border-radius:50%;margin-right:.4em}.scroll{overflow:auto}
 """
@@ -227,7 +214,17 @@ def html(still: Standstill) -> str:
         for number, (actor, point) in enumerate(still.steps, 1)
     )
     verdict = "jammed" if state["jammed"] else "not jammed"
-    points = "".join(f"<li>{escape(item)}</li>" for item in (*state["works"], *state["frees"]))
+    sections = "".join(
+        f"<tr><td>{escape(section['name'])}</td><td>{escape(owned(section))}</td>"
+        f"<td>{escape(', '.join(waiter['actor'] for waiter in section['waiters']) or 'nobody')} waits</td></tr>"
+        for section in state["sections"]
+    )
+    queues = "".join(f"<tr><td>{escape(name)}</td><td>{length}</td></tr>" for name, length in state["queues"].items())
+    facts = "".join(
+        f"<h3>{title}</h3><ul>{''.join(f'<li>{escape(item)}</li>' for item in state[key])}</ul>"
+        for key, title in (("works", "Still works"), ("halts", "Halts"), ("frees", "Would free it"))
+        if state[key]
+    )
     text = escape("\n".join(text_lines(state, stacks=False)))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mailjam: {escape(still.scenario.label)}'
@@ -237,6 +234,7 @@ def html(still: Standstill) -> str:
         f"{escape(', '.join(state['defects']) or 'none')}.</p>"
         f"<h2>Timeline</h2><div class='scroll'>{timeline_svg(still)}</div>"
         f"<h2>Who waits for whom</h2><div class='scroll'>{graph_svg(state)}</div>"
-        f"<h2>Actors</h2><table>{rows}</table><h2>What works, what would free it</h2><ul>{points}</ul>"
+        f"<h2>Actors</h2><table>{rows}</table><h2>Sections and queues</h2><table>{sections}{queues}</table>"
+        f"<h2>What works, what would free it</h2>{facts}"
         f"<h2>Step by step</h2><table>{steps}</table><h2>As text</h2><pre>{text}</pre></body></html>\n"
     )

@@ -113,7 +113,7 @@ def _state(octets: bytes, where: str) -> dict[str, Any]:
         state = None
     if not isinstance(state, dict) or "sections" not in state:
         raise NoAnswer(f"{where}: that is no answer of a mailjam server")
-    for key in ("actors", "works", "frees", "services", "waits", "cycles"):
+    for key in ("actors", "works", "halts", "frees", "services", "waits", "cycles"):
         state.setdefault(key, [])
     state.setdefault("queues", {})
     state.setdefault("build", "?")

@@ -71,3 +71,15 @@ def test_report_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert command("report") == 0
     assert "JAMMED" in capsys.readouterr().out
     assert command("report", "mj1-nonsense") == 2
+
+
+def test_holdings() -> None:
+    steps = [("a", "inbound.imail.wanted"), ("b", "outbound.directory.wanted"), ("a", "inbound.imail.leaving")]
+    assert explain.holdings(steps) == [("imail", "a", 0, 2), ("directory", "b", 1, None)]
+
+
+def test_a_schedule_has_steps_instead_of_seconds(still: Standstill) -> None:
+    text = "\n".join(text_lines(still.state, stacks=False))
+    assert "1 imail      held since step 2 by inbound-1" in text
+    assert "has waited" not in text
+    assert "halts: reading and delivering" in text

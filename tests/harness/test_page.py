@@ -28,11 +28,6 @@ def test_pages_and_graphs_are_well_formed(still: Standstill) -> None:
     assert "src=" not in text.replace("xmlns=", "")
 
 
-def test_holdings() -> None:
-    steps = [("a", "inbound.imail.wanted"), ("b", "outbound.directory.wanted"), ("a", "inbound.imail.leaving")]
-    assert page.holdings(steps) == [("imail", "a", 0, 2), ("directory", "b", 1, None)]
-
-
 def test_peers_strings_are_escaped(still: Standstill) -> None:
     state: dict[str, Any] = json.loads(json.dumps(still.state))
     state["actors"][0]["words"] = state["actors"][0]["user"] = '<b>"&'
