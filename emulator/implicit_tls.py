@@ -1,6 +1,7 @@
 """TLS from the first octet (RFC 8314 section 3): the handshake, before the front-end sees the connection.
 
-asyncio's own listener would shake hands too, but nobody could stand before the handshake then: fault scripts do.
+asyncio's own listener would shake hands too, but nobody could stand before the handshake then: fault scripts do. And
+a peer that never ends its handshake would not count as a connection.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from protocols.actor import Actor
+
+from .admission import Admission
 
 Before = Callable[[str], Awaitable[None] | None]
 """Called with the peer before each handshake: what it returns is awaited, and then there is none."""
@@ -40,13 +43,21 @@ class Handshake(asyncio.Protocol):
     """Shakes hands, then gives its transport to the connection that the front-end makes."""
 
     def __init__(
-        self, factory: Callable[[], Any], context: ssl.SSLContext, seconds_max: float, spawn: Spawn, before: Before
+        self,
+        factory: Callable[[], Any],
+        context: ssl.SSLContext,
+        seconds_max: float,
+        spawn: Spawn,
+        before: Before,
+        admission: Admission,
     ) -> None:
         self._factory = factory
         self._context = context
         self._seconds_max = seconds_max
         self._spawn = spawn
         self._before = before
+        self._admission = admission
+        self._address = "local"
         self._gone = asyncio.Event()
         self.proxied_peer: tuple[str, int] | None = None
         """For whom a proxy speaks, as in `transport.Connection`, to which it is passed on."""
@@ -56,6 +67,12 @@ class Handshake(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         peer = transport.get_extra_info("peername")
         name = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "local"
+        address = self.proxied_peer or peer
+        self._address = str(address[0]) if isinstance(address, tuple) else "local"
+        if self._admission.arrived(self._address) is not None:  # before TLS nothing can be said
+            self._admission.left(self._address)
+            transport.abort()
+            return
         waiting = self._before(name)
         if waiting is None:
             transport.pause_reading()  # the client's hello is for TLS
@@ -80,6 +97,8 @@ class Handshake(asyncio.Protocol):
         except BaseException:
             raw.abort()
             raise
+        finally:
+            self._admission.left(self._address)  # the connection, if there is to be one, counts by itself
         if transport is None or early.lost:
             return
         connection = self._factory()
@@ -103,7 +122,12 @@ class Handshake(asyncio.Protocol):
 
 
 def implicit_tls(
-    factory: Callable[[], Any], context: ssl.SSLContext, seconds_max: float, spawn: Spawn, before: Before
+    factory: Callable[[], Any],
+    context: ssl.SSLContext,
+    seconds_max: float,
+    spawn: Spawn,
+    before: Before,
+    admission: Admission,
 ) -> Callable[[], Handshake]:
     """A protocol factory for a listener on which TLS begins at once; `seconds_max` for the handshake."""
-    return lambda: Handshake(factory, context, seconds_max, spawn, before)
+    return lambda: Handshake(factory, context, seconds_max, spawn, before, admission)

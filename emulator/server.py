@@ -349,7 +349,7 @@ class Server:
             assert self.tls_context is not None
             before = partial(self._before_handshake, name.removesuffix("s"))
             seconds_max = self.settings.tls_handshake_seconds_max
-            made = implicit_tls(factory, self.tls_context, seconds_max, self.scheduler.spawn, before)
+            made = implicit_tls(factory, self.tls_context, seconds_max, self.scheduler.spawn, before, self.admission)
         if self._is_proxied(name):
             made = proxied(made, alone=tls)
         if name in self.addresses:  # continue after a pause, or a second start: the port that clients know

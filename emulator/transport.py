@@ -201,6 +201,8 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and self._transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._lost:
+            return
         self._lost = True
         if self._timer is not None:
             self._timer.cancel()
@@ -310,12 +312,13 @@ class Connection(asyncio.Protocol):
                 ssl_handshake_timeout=self._settings.tls_handshake_seconds_max,
             )
         except (OSError, ssl.SSLError) as error:
-            self._lost = True
+            # asyncio tells of the end of a handshake that took too long by this alone
+            self.connection_lost(error)
             raise ConnectionLost from error
         finally:
             self._starting_tls = False
         if transport is None:  # closed while shaking hands
-            self._lost = True
+            self.connection_lost(None)
             raise ConnectionLost
         self._transport = transport
         transport.set_write_buffer_limits(high=self._settings.send_buffer_bytes_max)

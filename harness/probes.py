@@ -80,8 +80,14 @@ class Session:
         if self._start_tls is not None:
             text, wanted = self.starttls
             _expect("tls", await self.timed("tls", self.command("tls", text)), wanted)
+            self._nothing_more_in_plain()
             await self.timed("tls", self._handshake(self._start_tls))
             await self.timed("hello", self.command("hello", self.hello))
+
+    def _nothing_more_in_plain(self) -> None:
+        """What stands behind the reply to STARTTLS would be read as if it had come under TLS (CVE-2011-0411)."""
+        if getattr(self.reader, "_buffer", b""):
+            raise StageError("refusing", "tls", "it sent more in plain behind its reply: somebody may have injected it")
 
     async def _handshake(self, context: ssl.SSLContext) -> None:
         assert self.writer is not None

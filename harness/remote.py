@@ -166,8 +166,11 @@ def _dump(arguments: argparse.Namespace, remote: Remote) -> int:
     while True:
         page = remote.json("GET", path, query=arguments.query, start=start, limit=500)
         for message in page["messages"]:
-            octets = remote.ask("GET", f"/api/v1/message/{message['ID']}/raw")
-            (arguments.folder / f"{message['ID']}.eml").write_bytes(octets)
+            name = str(message["ID"])
+            if not (name.isascii() and name.isalnum()):  # it becomes the name of a file here
+                raise SettingsError(f"--http: the server has a message {name[:80]!r}: it is no mailjam")
+            octets = remote.ask("GET", f"/api/v1/message/{name}/raw")
+            (arguments.folder / f"{name}.eml").write_bytes(octets)
             count += 1
         if len(page["messages"]) < 500:
             break

@@ -96,3 +96,21 @@ async def test_the_peer_gives_up_at_a_stalled_handshake(start_server: StartServe
         while fault.holding:
             await asyncio.sleep(0.001)
     del reader
+
+
+async def test_handshakes_count_as_connections(start_server: StartServer) -> None:
+    server = await start_server(**PORTS, connections_max=3)
+    silent = [await asyncio.open_connection(*server.addresses["imaps"]) for _ in range(3)]
+    async with asyncio.timeout(10):
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            await asyncio.open_connection(*server.addresses["imaps"], ssl=trusting())
+        for _, writer in silent:
+            writer.transport.abort()
+        while server.admission.count:
+            await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection(*server.addresses["imaps"], ssl=trusting())
+        assert (await reader.readline()).startswith(GREETINGS["imaps"])
+        assert server.admission.count == 1
+        writer.transport.abort()
+        while server.admission.count:
+            await asyncio.sleep(0.01)

@@ -344,6 +344,27 @@ async def test_what_came_before_tls_is_forgotten(start_server, protocol, begin, 
     client.writer.transport.abort()
 
 
+@pytest.mark.parametrize(
+    ("protocol", "begin"),
+    [
+        ("imap", b"a STARTTLS\r\n"),
+        ("pop3", b"STLS\r\n"),
+        ("nntp", b"STARTTLS\r\n"),
+        ("smtp", b"EHLO x\r\nSTARTTLS\r\n"),
+    ],
+)
+async def test_a_handshake_that_does_not_come_to_its_end_has_a_deadline(start_server, protocol, begin):
+    server = await start_server(tls_handshake_seconds_max=0.2)
+    client = await raw(server, protocol)
+    client.write(begin)
+    await client.line()
+    client.write(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a client's hello
+    await everything(client)
+    while server.admission.count:
+        await asyncio.sleep(0.01)
+    client.writer.transport.abort()
+
+
 async def test_tls_is_1_2_at_least(start_server):
     server = await start_server()
     context = server.tls_context
