@@ -28,7 +28,7 @@ def test_a_schedule_is_explained(still: Standstill) -> None:
     owners = {section["name"]: section["owner_name"] for section in state["sections"]}
     assert owners == {"imail": "inbound-1", "directory": "pop3-1", "gateway": None}
     for actor in state["actors"]:
-        assert "has waited" in actor["position"]
+        assert " waits for " in actor["position"]
         assert any("Passage.__aenter__" in frame for frame in actor["stack"])
         assert any("CriticalSection.enter" in frame for frame in actor["stack"])
     assert any("ending one of" in item for item in state["frees"])
