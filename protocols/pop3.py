@@ -163,6 +163,7 @@ class Pop3Session(Session["Pop3Session"]):
             plaintext_allowed=settings.plaintext_login,
             binding=connection.channel_binding,
             hidden=settings.capabilities_hidden,
+            ntlm_too=self.exchange55,
         )
 
     def capabilities(self) -> list[bytes]:

@@ -31,6 +31,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from . import ntlm
 from .ports import Directory
 
 RESPONSE_OCTETS_MAX = 12288
@@ -195,16 +196,20 @@ def mechanisms(
     plaintext_allowed: bool,
     binding: ChannelBinding = no_binding,
     hidden: frozenset[str] = frozenset(),
+    ntlm_too: bool = False,
 ) -> tuple[str, ...]:
     """The names to advertise, in the order of preference.
 
     `plaintext_allowed`: whether a password or token may cross a connection without TLS. SCRAM needs passwords known in
     plain on the server's side, so it is left out where any password opens any mailbox; XOAUTH2 and OAUTHBEARER are left
     out where nobody has a token, for there are clients that choose them before any other. `hidden` holds `AUTH=NAME`.
+    `ntlm_too`: NTLM, before all others, where passwords are known in plain.
     """
     open_text = tls or plaintext_allowed
     names: list[str] = []
     if directory.has_secrets:
+        if ntlm_too:
+            names.append("NTLM")
         if _bindable(binding):
             names.append("SCRAM-SHA-256-PLUS")
         names.append("SCRAM-SHA-256")
@@ -432,6 +437,20 @@ def saslprep(text: str) -> str:
     return prepared
 
 
+def _ntlm(context: _Context) -> _Steps:
+    """[MS-NLMP], as [MS-SMTPNTLM], [MS-POP3] and [MS-OXIMAP4] carry it: negotiate, challenge, authenticate."""
+    if not ntlm.is_negotiate((yield b"")):
+        return Failure("NTLM negotiate message is not well-formed", "malformed")
+    nonce = context.random_octets(ntlm.CHALLENGE_OCTETS)
+    answer = ntlm.read_answer((yield ntlm.challenge(nonce, context.hostname)))
+    if answer is None:
+        return Failure("NTLM authenticate message is not well-formed", "malformed")
+    secret = context.directory.secret(answer.user)
+    right = ntlm.is_right(answer, nonce, secret if secret is not None else context.random_octets(12).hex())
+    user = context.directory.authenticate(answer.user, secret) if right and secret is not None else None
+    return Success(user) if user is not None else _REFUSED
+
+
 # --- bearer tokens ----------------------------------------------------------------------------------------------------
 
 
@@ -491,6 +510,7 @@ _MECHANISMS: dict[str, tuple[Callable[[_Context], _Steps], bool]] = {
     "PLAIN": (_plain, True),
     "LOGIN": (_login, False),
     "CRAM-MD5": (_cram_md5, False),
+    "NTLM": (_ntlm, True),
     "SCRAM-SHA-256": (_scram_sha_256, True),
     "SCRAM-SHA-256-PLUS": (_scram_sha_256_plus, True),
     "XOAUTH2": (_xoauth2, True),

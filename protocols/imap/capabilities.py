@@ -69,7 +69,7 @@ AFTER_LOGIN = (
 )
 
 EXCHANGE55 = ("IMAP4", "IMAP4rev1", "IDLE", "LITERAL+", "LOGIN-REFERRALS", "MAILBOX-REFERRALS", "NAMESPACE")
-"""KB Q262986; the order is Exchange 2003's. AUTH=NTLM, which stood in it too, is left out: it would have to work."""
+"""KB Q262986; the order is Exchange 2003's. AUTH=NTLM stood behind them."""
 
 
 def capability_names(session: ImapSession) -> list[str]:
@@ -112,6 +112,7 @@ def mechanism_names(session: ImapSession) -> tuple[str, ...]:
         plaintext_allowed=session.settings.plaintext_login,
         binding=session.connection.channel_binding,
         hidden=session.settings.capabilities_hidden,
+        ntlm_too=session.settings.personality == "exchange55",
     )
 
 

@@ -190,6 +190,16 @@ async def test_curl(world: World) -> None:
     assert len(world.messages("Sent")) == 1
 
 
+async def test_curl_with_ntlm(start_server: Any, tmp_path: Path) -> None:
+    program = need("curl", "curl")
+    server = await start_server(users=["alice:secret"], personality="exchange55", smtp_port=None, pop3_port=None)
+    world = World(server, tmp_path)
+    url = f"imap://{world.host}:{world.port}"
+    auth = ("-sS", "--login-options", "AUTH=NTLM", "-u")
+    assert "INBOX" in await world.run(program, *auth, "alice:secret", url)
+    assert "denied" in await world.run(program, *auth, "alice:wrong", url, may_fail=True)
+
+
 async def test_imapfilter(world: World) -> None:
     program = need("imapfilter", "imapfilter")
     rc = world.write(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import struct
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols import sasl
+from protocols import ntlm, sasl
 
 
 class People:
@@ -286,6 +287,48 @@ def test_oauthbearer() -> None:
     assert failed(begin("OAUTHBEARER").first(b64(b"auth=Bearer vF9dft4qmT")), "malformed")
 
 
+# --- NTLM
+
+
+def ntlm_answer(user: str, password: str) -> bytes:
+    """What a client says to the nonce 0, 1, … 7."""
+    proved = b"\1\1" + bytes(30)
+    key = ntlm.response_key(user, "home", password)
+    fields = [b"", hmac.digest(key, bytes(range(8)) + proved, "md5") + proved, b"home", user.encode(), b"", b""]
+    head, offset = b"", 64
+    for field in fields:
+        head += struct.pack("<HHI", len(field), len(field), offset)
+        offset += len(field)
+    return ntlm.SIGNATURE + struct.pack("<I", 3) + head + bytes(4) + b"".join(fields)
+
+
+def test_ntlm() -> None:
+    negotiate = ntlm.SIGNATURE + struct.pack("<II", 1, 0xB207)
+    right = ntlm.response_key("alice", "home", "wonderland")
+    assert right == ntlm.response_key("ALICE", "home", "wonderland")
+    for user, password, ok in (
+        ("alice", "wonderland", True),
+        ("Alice", "wonderland", True),
+        ("alice", "wrong", False),
+        ("nobody", "wonderland", False),
+    ):
+        exchange = begin("NTLM")
+        challenge = exchange.first(None)
+        assert isinstance(challenge, sasl.Challenge)
+        assert challenge.octets == b""
+        second = exchange.answer(b64(negotiate))
+        assert isinstance(second, sasl.Challenge)
+        assert second.octets == ntlm.challenge(bytes(range(8)), "localhost")
+        outcome = exchange.answer(b64(ntlm_answer(user.upper(), password)))
+        assert (outcome == sasl.Success("alice")) is ok
+        if not ok:
+            assert failed(outcome)
+    assert failed(begin("NTLM").first(b64(b"nothing")), "malformed")
+    exchange = begin("NTLM")
+    exchange.first(b64(negotiate))
+    assert failed(exchange.answer(b64(b"nothing")), "malformed")
+
+
 # --- what is offered
 
 
@@ -304,6 +347,8 @@ def test_what_is_offered() -> None:
         has_tokens = False
 
     assert offered(WithoutTokens()) == {"CRAM-MD5", "PLAIN", "LOGIN"}
+    assert offered(ntlm_too=True) == offered() | {"NTLM"}
+    assert "NTLM" not in offered(People(), ntlm_too=True)
 
 
 def test_unknown_mechanism() -> None:
