@@ -1,7 +1,8 @@
 """The history of articles across restarts: what `protocols.nntp.history` remembers is kept in the store.
 
 Message-IDs are kept in batches, each an annotation of its own: a batch is what was remembered while the one before was
-written. A crash forgets at most the last batch, and then an article may come once more.
+written. A cancelled article is in a batch before its cancel message is acknowledged. Of what expired or was refused a
+crash forgets at most the last batch: then such an article may come once more, to expire or to be refused again.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from protocols.actor import Actor
 from protocols.nntp.history import history_of
-from protocols.ports import PortError, Services
+from protocols.ports import PortError, Services, Unavailable
 
 if TYPE_CHECKING:
-    from .scheduling import AsyncioScheduler
+    from .scheduling import AsyncioScheduler, Waiter
     from .store import Store
 
 SCOPE = "news-history"
@@ -36,6 +37,8 @@ class HistoryKeeper:
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
+        self._waiters: list[Waiter] = []
+        """Who waits until what is fresh now was written."""
         self._batches: dict[int, int] = {}
         """Message-IDs in each batch, oldest batch first."""
 
@@ -48,7 +51,7 @@ class HistoryKeeper:
                 self._batches[int(key)] = len(names)
                 for name in names:
                     history.remember(name)
-        history.watch(self._wake.set)
+        history.watch(self._wake.set, self._kept)
         self._closing = False
         self._task = self._scheduler.spawn(Actor("news-history"), self._run())
 
@@ -61,6 +64,13 @@ class HistoryKeeper:
             self._task = None
         history_of(self._services).watch(None)
 
+    async def _kept(self) -> None:
+        if self._closing:
+            raise Unavailable("the service is stopping")
+        waiter = self._scheduler.waiter()
+        self._waiters.append(waiter)
+        await waiter
+
     async def _run(self) -> None:
         history = history_of(self._services)
         while True:
@@ -68,11 +78,16 @@ class HistoryKeeper:
             closing = self._closing
             self._wake.clear()
             names = history.take_fresh()
+            waiters, self._waiters = self._waiters, []
             try:
                 if names:
                     await self._keep(names)
-            except PortError:  # the store is full or ends: they stay remembered in memory
+                for waiter in waiters:
+                    waiter.wake()
+            except PortError as error:  # the store is full or ends: they stay remembered in memory
                 history.put_back(names)
+                for waiter in waiters:
+                    waiter.fail(error)
                 if not closing:
                     await asyncio.sleep(RETRY_SECONDS)
                     self._wake.set()

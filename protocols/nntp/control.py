@@ -64,9 +64,11 @@ async def _cancel(services: Services, article: Article, target: bytes) -> None:
             _authors(article.get(b"from")) | _authors(article.get(b"sender"))
         ):
             return
-        for copy in copies:
-            await services.store.expunge(copy.folder, [copy])
-    history_of(services).remember(target)
+    history = history_of(services)
+    history.remember(target)
+    await history.kept()  # before the message that withdrew it is acknowledged: no crash lets the article come again
+    for copy in copies:
+        await services.store.expunge(copy.folder, [copy])
 
 
 def _authors(value: bytes | None) -> set[bytes]:

@@ -7,7 +7,7 @@ refused, and those that are on their way in at this moment.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from protocols.ports import Services
@@ -24,11 +24,20 @@ class History:
         self._arriving: set[bytes] = set()
         self._fresh: dict[bytes, None] = {}
         self._watcher: Callable[[], None] | None = None
+        self._kept: Callable[[], Awaitable[None]] | None = None
 
-    def watch(self, watcher: Callable[[], None] | None) -> None:
-        """Call `watcher` when there is something new that `take_fresh` gives, to be kept elsewhere; None: no more."""
-        self._watcher = watcher
+    def watch(self, watcher: Callable[[], None] | None, kept: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Call `watcher` when there is something new that `take_fresh` gives, to be kept elsewhere; None: no more.
+
+        `kept` returns once it is there.
+        """
+        self._watcher, self._kept = watcher, kept
         self._fresh.clear()
+
+    async def kept(self) -> None:
+        """Return when all that was remembered so far outlives the process, where anything does. Raises Unavailable."""
+        if self._kept is not None and self._fresh:
+            await self._kept()
 
     def take_fresh(self) -> list[bytes]:
         """What was remembered since the last call."""

@@ -45,6 +45,35 @@ async def test_expired_and_refused_articles_do_not_come_again_after_a_restart(
     await server.stop()
 
 
+async def test_a_cancelled_article_stays_away_whatever_happens_after_the_acknowledgement(start_server: Any) -> None:
+    server: Server = await start_server(groups=("a.one",), nntp_control_messages=True)
+    head = (
+        "Path: x!y\r\nFrom: a@x.example\r\nNewsgroups: a.one\r\nSubject: s\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n"
+    )
+    cancel = f"{head}Message-ID: <cancel@x>\r\nControl: cancel <victim@x>\r\n\r\nx\r\n."
+    async with await NntpClient.connect(server.addresses["nntp"]) as client:
+        assert (await client.command(f"TAKETHIS <cancel@x>\r\n{cancel}"))[:3] == b"239"
+        assert b"<victim@x>" in b"\n".join(batches(server).values())  # it is written; nothing has to run any more
+
+
+async def test_a_cancel_is_passed_over_where_it_cannot_be_kept(
+    start_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server: Server = await start_server(groups=("a.one",))
+    history = history_of(server.services)
+
+    async def full(*_: Any) -> None:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(server.store, "annotate", full)
+    history.remember(b"<a@x>")
+    with pytest.raises(Unavailable):
+        await history.kept()
+    monkeypatch.undo()
+    await history.kept()
+    assert b"<a@x>" in b"\n".join(batches(server).values())
+
+
 async def until(server: Server, condition: Any) -> None:
     async with asyncio.timeout(20):
         while not condition(batches(server)):
