@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import smtplib
 import subprocess
 import sys
@@ -16,23 +18,24 @@ import pytest
 from harness.testing.fixture import MailJam, NotArrived
 
 
-def run_project(folder: Path, *arguments: str, **files: str) -> subprocess.CompletedProcess[str]:
-    """Write files (`test_x` is test_x.py) and run pytest on them."""
+def run_project(folder: Path, **files: str) -> str:
+    """Write files (`test_x` is test_x.py) and run pytest on them, with our plugin and asyncio's: its output."""
     for name, text in files.items():
-        path = folder / (name if "." in name else f"{name}.py")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text))
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *arguments],
+        (folder / (name if "." in name else f"{name}.py")).write_text(textwrap.dedent(text))
+    plugins = ("-p", "pytest_mailjam", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rA", *plugins],
         cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         check=False,
         capture_output=True,
         text=True,
         timeout=120,
     )
+    return done.stdout + done.stderr
 
 
-SEND = """
+SENDING = """
     import smtplib
     from email.message import EmailMessage
 
@@ -43,95 +46,74 @@ SEND = """
         with smtplib.SMTP(*address) as client:
             client.send_message(message)
 """
+CONFTEST = """
+    import pytest
 
+    @pytest.fixture(scope="session")
+    def mailjam_settings():
+        return {"users": ["alice:secret"], "groups": ["misc.test"]}
+"""
+FIRST = """
+    import sys
 
-def test_each_fixture_in_a_sync_project(tmp_path: Path) -> None:
-    done = run_project(
-        tmp_path,
-        **{"pytest.ini": "[pytest]\nmailjam_fixtures = smtpd smtpserver\n"},
-        sending=SEND,
-        conftest="""
-            import pytest
+    def test_nothing_of_ours_is_imported():
+        assert not [name for name in sys.modules if name.split(".")[0] in ("harness", "emulator", "protocols")]
+"""
+FIXTURES = """
+    import asyncio, imaplib, poplib
+    from sending import send
 
-            @pytest.fixture(scope="session")
-            def mailjam_settings():
-                return {"users": ["alice:secret"], "groups": ["misc.test"]}
-        """,
-        test_it="""
-            import imaplib, poplib, smtplib
-            from sending import send
+    def test_wait(mailjam):
+        send(mailjam.smtp, "your code", text="code: 493817")
+        message = mailjam.wait(to="bob", subject="code")
+        assert message.otp() == "493817"
+        assert message.properties["PR_SUBJECT"] == "your code"
 
-            def test_wait(mailjam):
-                send(mailjam.smtp, "your code", text="code: 493817")
-                message = mailjam.wait(to="bob", subject="code")
-                assert message.otp() == "493817"
-                assert message.properties["PR_SUBJECT"] == "your code"
+    def test_is_empty_again(mailjam):
+        assert mailjam.messages == []
 
-            def test_is_empty_again(mailjam):
-                assert mailjam.messages == []
+    def test_user_over_imap(mailjam):
+        user = mailjam.user()
+        send(mailjam.smtp, to=user.address)
+        mailjam.wait(to=user.address)
+        with imaplib.IMAP4(*mailjam.imap) as client:
+            client.login(user.name, user.password)
+            assert client.select("INBOX")[1] == [b"1"]
 
-            def test_user_over_imap(mailjam):
-                user = mailjam.user()
-                send(mailjam.smtp, to=user.address)
-                mailjam.wait(to=user.address)
-                with imaplib.IMAP4(*mailjam.imap) as client:
-                    client.login(user.name, user.password)
-                    assert client.select("INBOX")[1] == [b"1"]
+    def test_put(mailjam):
+        assert mailjam.put(mailjam.message("x", attachments=[("a.bin", b"1")]), "alice") == [1]
+        (message,) = mailjam.messages
+        assert [a.filename for a in message.attachments] == ["a.bin"]
+        client = poplib.POP3(*mailjam.pop3)
+        client.user("alice"), client.pass_("secret")
+        assert client.stat()[0] == 1
+        client.quit()
 
-            def test_put(mailjam):
-                assert mailjam.put(mailjam.message("x", attachments=[("a.bin", b"1")]), "alice") == [1]
-                (message,) = mailjam.messages
-                assert [a.filename for a in message.attachments] == ["a.bin"]
-                client = poplib.POP3(*mailjam.pop3)
-                client.user("alice"), client.pass_("secret")
-                assert client.stat()[0] == 1
-                client.quit()
+    def test_group(mailjam):
+        name = mailjam.group()
+        mailjam.put(mailjam.message("article"), name)
+        assert [m.recipients for m in mailjam.messages] == [(name,)]
 
-            def test_group(mailjam):
-                name = mailjam.group()
-                mailjam.put(mailjam.message("article"), name)
-                assert [m.recipients for m in mailjam.messages] == [(name,)]
+    def test_smtpd(smtpd):
+        send((smtpd.hostname, smtpd.port))
+        assert len(smtpd.messages) == 1
+        assert smtpd.messages[0]["Subject"] == "hello"
+        assert smtpd.config.port == smtpd.port
 
-            def test_smtpd(smtpd):
-                send((smtpd.hostname, smtpd.port))
-                assert len(smtpd.messages) == 1
-                assert smtpd.messages[0]["Subject"] == "hello"
-                assert smtpd.config.port == smtpd.port
+    def test_smtpserver(smtpserver):
+        send(smtpserver.addr)
+        assert len(smtpserver.outbox) == 1
 
-            def test_smtpserver(smtpserver):
-                send(smtpserver.addr)
-                assert len(smtpserver.outbox) == 1
+    def test_server(mailjam_server):
+        assert mailjam_server.smtp.port > 0
 
-            def test_server(mailjam_server):
-                assert mailjam_server.smtp.port > 0
-        """,
-    )
-    assert "8 passed" in done.stdout, done.stdout + done.stderr
-
-
-def test_async_project_and_xdist(tmp_path: Path) -> None:
-    done = run_project(
-        tmp_path,
-        *("-n", "2"),
-        **{"pytest.ini": "[pytest]\nasyncio_mode = auto\n"},
-        sending=SEND,
-        test_it="""
-            import asyncio
-            import pytest
-            from sending import send
-
-            @pytest.mark.parametrize("number", range(6))
-            async def test_wait_for(mailjam, number):
-                waiting = asyncio.ensure_future(mailjam.wait_for(subject=f"n{number}"))
-                await asyncio.to_thread(send, mailjam.smtp, f"n{number}")
-                assert (await waiting).subject == f"n{number}"
-                assert len(mailjam.messages) == 1
-        """,
-    )
-    assert "6 passed" in done.stdout, done.stdout + done.stderr
-
-
-LEAKY = """
+    async def test_wait_for(mailjam):
+        waiting = asyncio.ensure_future(mailjam.wait_for(subject="later"))
+        await asyncio.to_thread(send, mailjam.smtp, "later")
+        assert (await waiting).subject == "later"
+        assert len(mailjam.messages) == 1
+"""
+LEAKS = """
     import smtplib, socket
     from sending import send
 
@@ -154,101 +136,96 @@ LEAKY = """
         test_allowed.client = socket.create_connection(mailjam.smtp)
         assert test_allowed.client.recv(3) == b"220"
 """
+FAILURE = """
+    from sending import send
+
+    def test_near_miss(mailjam):
+        send(mailjam.smtp, "wrong subject")
+        mailjam.wait(subject="right", timeout=0.2)
+"""
+JAM = """
+    import imaplib, threading
+    from sending import send
+
+    def test_jam(mailjam):
+        mailjam.allow("sessions", "sections")
+        mailjam.set_build("sp4")
+        mailjam.put(mailjam.message("x"), "alice")
+        inbound = mailjam.hold("inbound.imail.held", actor="inbound", count=1)
+        outbound = mailjam.hold("outbound.directory.held", actor="imap", count=1)
+        send(mailjam.smtp)
+        inbound.wait_until_held()
+        client = imaplib.IMAP4(*mailjam.imap, timeout=2)
+        client.login("alice", "secret"), client.select()
+
+        def fetch():
+            try:
+                client.fetch("1", "(BODY[])")
+            except OSError:
+                pass
+        reader = threading.Thread(target=fetch)
+        reader.start()
+        outbound.wait_until_held()
+        inbound.release(), outbound.release()
+        reader.join()
+        assert mailjam.jam()["jammed"]
+
+    def test_after_the_jam(mailjam):
+        assert not mailjam.jam()["jammed"]
+        send(mailjam.smtp)
+        assert mailjam.wait().subject == "hello"
+"""
+PASSING = (
+    *("nothing_of_ours_is_imported", "wait", "is_empty_again", "user_over_imap", "put", "group", "smtpd", "smtpserver"),
+    *("server", "wait_for", "nothing", "allowed", "jam", "after_the_jam"),
+)
 
 
-def test_leaks_fail_by_name_and_do_not_spread(tmp_path: Path) -> None:
-    done = run_project(tmp_path, sending=SEND, test_it=LEAKY)
-    assert "5 passed, 3 errors" in done.stdout, done.stdout
-    assert "session still open: smtp-" in done.stdout
-    assert "fault never struck: error command=RCPT" in done.stdout
-    assert "section held: imail by inbound-" in done.stdout
-
-
-def test_failure_shows_transcripts_and_near_misses(tmp_path: Path) -> None:
-    done = run_project(
-        tmp_path,
-        sending=SEND,
-        test_it="""
-            from sending import send
-
-            def test_it(mailjam):
-                send(mailjam.smtp, "wrong subject")
-                mailjam.wait(subject="right", timeout=0.2)
-        """,
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a project says that uses all of it; one run, for each start of a pytest costs seconds."""
+    ini = "[pytest]\nasyncio_mode = auto\nmailjam_fixtures = smtpd smtpserver\n"
+    return run_project(
+        tmp_path_factory.mktemp("project"),
+        **{"pytest.ini": ini},
+        sending=SENDING,
+        conftest=CONFTEST,
+        test_1_first=FIRST,
+        test_2_fixtures=FIXTURES,
+        test_3_leaks=LEAKS,
+        test_4_failure=FAILURE,
+        test_5_jam=JAM,
     )
-    assert "no message within 0.2 s: subject='right'" in done.stdout
-    assert "subject 'wrong subject'" in done.stdout
-    assert "mailjam session" in done.stdout
-    assert "S: 250 2.1.5 OK" in done.stdout
 
 
-def test_jammed_server_is_exchanged(tmp_path: Path) -> None:
-    done = run_project(
-        tmp_path,
-        sending=SEND,
-        conftest="""
-            import pytest
-
-            @pytest.fixture(scope="session")
-            def mailjam_settings():
-                return {"users": ["alice:secret"]}
-        """,
-        test_it="""
-            import imaplib, threading
-            from sending import send
-
-            def test_jam(mailjam):
-                mailjam.allow("sessions", "sections")
-                mailjam.set_build("sp4")
-                mailjam.put(mailjam.message("x"), "alice")
-                inbound = mailjam.hold("inbound.imail.held", actor="inbound", count=1)
-                outbound = mailjam.hold("outbound.directory.held", actor="imap", count=1)
-                send(mailjam.smtp)
-                inbound.wait_until_held()
-                client = imaplib.IMAP4(*mailjam.imap, timeout=2)
-                client.login("alice", "secret"), client.select()
-
-                def fetch():
-                    try:
-                        client.fetch("1", "(BODY[])")
-                    except OSError:
-                        pass
-                reader = threading.Thread(target=fetch)
-                reader.start()
-                outbound.wait_until_held()
-                inbound.release(), outbound.release()
-                reader.join()
-                assert mailjam.jam()["jammed"]
-
-            def test_after_it(mailjam):
-                assert not mailjam.jam()["jammed"]
-                send(mailjam.smtp)
-                assert mailjam.wait().subject == "hello"
-        """,
-    )
-    assert "2 passed" in done.stdout, done.stdout
+@pytest.mark.parametrize("name", PASSING)
+def test_each_fixture(output: str, name: str) -> None:
+    found = re.search(rf"^PASSED test_\d_\w+\.py::test_{name}$", output, re.MULTILINE)
+    assert found is not None, output
+    assert f"::test_{name} - " not in output, output  # no error in its teardown
 
 
-def test_nothing_of_ours_is_imported_without_a_fixture(tmp_path: Path) -> None:
-    done = run_project(
-        tmp_path,
-        test_it="""
-            import sys
+def test_leaks_fail_by_name_and_do_not_spread(output: str) -> None:
+    errors = re.findall(r"^ERROR test_3_leaks\.py::test_(\w+)", output, re.MULTILINE)
+    assert errors == ["session", "fault", "section"], output
+    assert "session still open: smtp-" in output
+    assert "fault never struck: error command=RCPT" in output
+    assert "section held: imail by inbound-" in output
 
-            def test_it():
-                assert not [name for name in sys.modules if name.split(".")[0] in ("harness", "emulator", "protocols")]
-        """,
-    )
-    assert "1 passed" in done.stdout, done.stdout
+
+def test_failure_shows_transcripts_and_near_misses(output: str) -> None:
+    assert re.findall(r"^FAILED (\S+)", output, re.MULTILINE) == ["test_4_failure.py::test_near_miss"], output
+    assert "no message within 0.2 s: subject='right'" in output
+    assert "subject 'wrong subject'" in output
+    assert "mailjam session" in output
+    assert "S: 250 2.1.5 OK" in output
+    assert "concurrent/futures" not in output
 
 
 def test_wrong_settings_are_told_in_a_line(tmp_path: Path) -> None:
-    done = run_project(
-        tmp_path,
-        **{"pytest.ini": "[pytest]\nmailjam_build = sp9\n"},
-        test_it="def test_it(mailjam): pass\n",
-    )
-    assert "mailjam_settings: unknown build 'sp9'" in done.stdout
+    ini = "[pytest]\nmailjam_build = sp9\n"
+    output = run_project(tmp_path, **{"pytest.ini": ini}, test_it="def test_it(mailjam): pass\n")
+    assert "mailjam_settings: unknown build 'sp9'" in output
 
 
 # --- in this process --------------------------------------------------------------------------------------------------

@@ -130,6 +130,10 @@ HIDING = {
 }
 
 
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:hypothesispytest")
+"""Plugins that we do not need here cost seconds to import."""
+
+
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(word) for word in command], cwd=cwd, check=False, capture_output=True, text=True)
 
@@ -147,13 +151,14 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("hatchling", reason="pip install hatchling")
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    built = run(*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, ROOT, cwd=folder)
+    built = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
     wheels = list(folder.glob("mailjam-*.whl"))
     assert len(wheels) == 1, built.stderr
     environment = folder / "venv"
     assert run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=folder).returncode == 0
     made = environment / "bin" / "python"
-    done = run(*pip, "--python", made, "install", "-q", "--no-deps", "--no-index", wheels[0], cwd=folder)
+    options = ("-q", "--no-compile", "--no-deps", "--no-index")
+    done = run(*pip, "--python", made, "install", *options, wheels[0], cwd=folder)
     assert done.returncode == 0, done.stderr
     (packages,) = environment.glob("lib/python*/site-packages")
     # Only the folder is added: what an editable installation of ours says there is not read.
@@ -169,12 +174,12 @@ def test_each_fixture(python: Path, tmp_path: Path) -> None:
         "mailjam_fixtures = smtpd smtpserver\n"
     )
     write(tmp_path, {**TESTS, "pytest.ini": ini})
-    done = run(python, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", cwd=tmp_path)
+    done = run(python, *PYTEST, "-n", "2", cwd=tmp_path)
     assert "14 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_project_with_folders_of_our_names(python: Path, tmp_path: Path) -> None:
     write(tmp_path, {**HIDING, "pytest.ini": "[pytest]\n"})
-    done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", cwd=tmp_path)
+    done = run(python, *PYTEST, cwd=tmp_path)
     assert "3 passed, 1 error" in done.stdout, done.stdout + done.stderr
     assert "hidden by this project's own" in done.stdout
