@@ -1,8 +1,9 @@
-"""Conversion beside other parsers: python benchmarks/conversion.py [FOLDER of .eml files] [--rounds N]
+"""Conversion beside other parsers: python benchmarks/conversion.py [FOLDER of .eml files] [--rounds N] [--pathological]
 
 `inbound` finds the structure; `full` computes every property, recipient and attachment; `generate` writes MIME from the
-properties alone. The others parse and decode what they offer. Figures are processor time, the
-best round of each message, so that they can be compared on a busy machine.
+properties alone. The others parse and decode what they offer. `--pathological`: the kinds of benchmarks/pathological.py
+instead, a megabyte of each; `read` is inbound conversion with every property, ENVELOPE and BODYSTRUCTURE. Figures are
+processor time, the best round of each message, so that they can be compared on a busy machine.
 """
 
 from __future__ import annotations
@@ -16,21 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emulator.imail import inbound, outbound
-from emulator.properties import PropertyMessage
+from protocols.imap.envelope import bodystructure, envelope
 
 
 def full(octets: bytes) -> None:
-    everything(inbound(octets))
-
-
-def everything(message: PropertyMessage) -> None:
-    message.properties.items()
-    for recipient in message.recipients:
-        recipient.items()
-    for attachment in message.attachments:
-        attachment.items()
-        if attachment.embedded is not None:
-            everything(attachment.embedded)
+    inbound(octets).compute()
 
 
 def generate(octets: bytes) -> None:
@@ -93,11 +84,38 @@ def measure(parse: Callable[[bytes], object], messages: list[bytes], rounds: int
     return sum(best), errors, max(best)
 
 
+OCTETS = 1_000_000
+
+
+def pathological(rounds: int) -> None:
+    """Milliseconds for each megabyte, the worst kind first."""
+    from benchmarks.pathological import KINDS  # noqa: PLC0415
+
+    def read(octets: bytes) -> None:
+        message = inbound(octets)
+        message.compute()
+        envelope(message.structure)
+        bodystructure(message.structure)
+
+    rows = []
+    for kind, make in KINDS.items():
+        octets = make(OCTETS)
+        figures = [measure(work, [octets], rounds)[0] * 1e9 / len(octets) for work in (inbound, read, generate)]
+        rows.append((figures[1], figures, kind))
+    print(f"{'':40}{'inbound':>10}{'read':>10}{'generate':>10}   ms/MB")
+    for _, figures, kind in sorted(rows, reverse=True):
+        print(f"{kind:40}" + "".join(f"{figure:10.1f}" for figure in figures))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parents[2] / "shared" / "corpus")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pathological", action="store_true")
     arguments = parser.parse_args()
+    if arguments.pathological:
+        pathological(arguments.rounds)
+        return
     messages = [path.read_bytes() for path in sorted(arguments.folder.rglob("*.eml"))]
     if not messages:
         raise SystemExit(f"{arguments.folder} holds no .eml files")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,12 +75,10 @@ def check_generated(octets: bytes, allow: Allow) -> None:
 def test_the_corpus_comes_back_octet_for_octet() -> None:
     for path in corpus():
         octets = path.read_bytes()
-        before = time.process_time()
         message = inbound(octets)
         assert outbound(message) is octets
         list(values(message))
         assert outbound(message) is octets, "looking at properties changes nothing"
-        assert time.process_time() - before < 0.3 + len(octets) / 2_000_000
 
 
 def test_seven_bit_generation_of_the_corpus() -> None:
