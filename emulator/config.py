@@ -128,6 +128,8 @@ class Settings:
     """Those of which that holds, by their ports: `smtp`, `smtps`, `lmtp` and so on; empty: all."""
     handler: str = ""
     """`package.module:Class` of an aiosmtpd handler that takes SMTP's messages; empty: they are delivered."""
+    handler_thread: bool = False
+    """Whether its hook for messages runs in a thread with a loop of its own: for handlers that block, as Proxy does."""
     smarthost: str = ""
     """`HOST:PORT` that takes mail for other domains; empty: it is delivered locally, nothing leaves the machine."""
     default_folders: tuple[tuple[str, str], ...] = (

@@ -30,6 +30,7 @@ from .directory import Directory
 from .durable import open_store
 from .events import Bus, ServiceFailed
 from .gateways.logon import log_on
+from .handler_thread import HandlerThread
 from .implicit_tls import implicit_tls
 from .logons import Logons
 from .mts import MessageTransferStub
@@ -40,7 +41,7 @@ from .queues import InboundMail, NotificationThread
 from .scheduling import AsyncioClock, AsyncioScheduler
 from .sections import Sections
 from .service import Service, ServiceControl, State, Steps
-from .smtp import load_handler, smtp_connection, smtp_session
+from .smtp import Plug, load_handler, smtp_connection, smtp_session
 from .spool import DiskSpool, MemorySpool, Spool
 from .store import Store
 from .thread_pool import ThreadPool
@@ -99,7 +100,8 @@ class Server:
         """Threads for kinds of work; bounded in builds that have such a defect."""
         self.tls_context: ssl.SSLContext | None = None
         self.transcripts: TranscriptFiles | None = None
-        self._handler = load_handler(settings.handler) if settings.handler else None
+        self._handler_thread = HandlerThread() if settings.handler_thread else None
+        self._plug = Plug(load_handler(settings.handler), self._handler_thread) if settings.handler else None
         self._given_store = store
         self._given_sockets = dict(sockets or {})
 
@@ -256,7 +258,7 @@ class Server:
                 self.scheduler,
                 smtp_session(self.services, lmtp=name == "lmtp"),
                 tls_context=self.tls_context,
-                connection_class=smtp_connection(self._handler),
+                connection_class=smtp_connection(self._plug),
                 admit=self._admit,
                 dismiss=self._dismiss,
                 tap=self._tap if self.transcripts is not None else None,
@@ -325,6 +327,8 @@ class Server:
         if self.transcripts is not None:
             transcripts, self.transcripts = self.transcripts, None
             await asyncio.to_thread(transcripts.close)
+        if self._handler_thread is not None:
+            await self._handler_thread.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -31,14 +31,17 @@ from protocols.smtp.grammar import Refusal
 from protocols.smtp.session import MAIL, RCPT, READY, START, Transaction
 
 from .config import SettingsError
+from .handler_thread import HandlerThread
 from .transport import Connection
 
 
 class Plug:
     """An aiosmtpd handler, inspected once for all connections."""
 
-    def __init__(self, handler: Any) -> None:
+    def __init__(self, handler: Any, thread: HandlerThread | None = None) -> None:
+        """`thread`: where what it does with messages is run; None: on the loop of all."""
         self.handler = handler
+        self.thread = thread
         self.hooks: dict[str, Any] = {
             name.removeprefix("handle_"): getattr(handler, name) for name in dir(handler) if name.startswith("handle_")
         }
@@ -216,6 +219,12 @@ class Plugged(SmtpSession, HandlerView):
             return MISSING
         return await self._guarded(function, self.server, self, self.server.envelope, *arguments)
 
+    async def _take_message(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What the hook for messages returns."""
+        if self.plug.thread is None:
+            return await self._guarded(function, *arguments)
+        return await self._guarded(self.plug.thread.run, function, *arguments)
+
     async def _guarded(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             status = function(*arguments)
@@ -310,10 +319,10 @@ class Plugged(SmtpSession, HandlerView):
         assert envelope is not None
         envelope.content = envelope.original_content = octets
         if "DATA" in self.plug.hooks:
-            status = await self.ask("DATA")
+            status = await self._take_message(self.plug.hooks["DATA"], self.server, self, envelope)
         elif self.plug.takes_messages:
             warnings.warn("use handle_DATA() instead of process_message()", DeprecationWarning, stacklevel=2)
-            status = await self._guarded(
+            status = await self._take_message(
                 self.plug.handler.process_message, self.peer, envelope.mail_from, envelope.rcpt_tos, octets
             )
         else:
@@ -422,9 +431,8 @@ def smtp_session(services: Services, *, lmtp: bool = False) -> Callable[[Connect
     return make
 
 
-def smtp_connection(handler: Any = None) -> Callable[..., SmtpServer]:
-    """What makes a connection, for `transport.FrontEnd`. `handler`: an aiosmtpd handler. Raises SettingsError."""
-    plug = None if handler is None else Plug(handler)
+def smtp_connection(plug: Plug | None = None) -> Callable[..., SmtpServer]:
+    """What makes a connection, for `transport.FrontEnd`."""
 
     def make(*arguments: Any, **keywords: Any) -> SmtpServer:
         return SmtpServer(*arguments, plug=plug, **keywords)

@@ -148,6 +148,7 @@ def _add_mail_flags(add_setting: Callable[..., Any]) -> None:
         help="mail for DOMAIN leaves by maildir:DIR, webhook:URL, webhook:PORT:URL or process:COMMAND",
     )
     add_setting("--handler", metavar="MODULE:CLASS", help="an aiosmtpd handler, and its arguments, that takes mail")
+    add_setting("--handler-thread", action="store_true", help="run it in a thread: for handlers that block (Proxy)")
     add_setting("--smtp-greeting-seconds", type=float, metavar="SECONDS", help="pause before SMTP's greeting")
     add_setting("--bearer-token", action="append", metavar="USER:TOKEN", help="for XOAUTH2 and OAUTHBEARER")
     add_setting(
@@ -195,6 +196,7 @@ def _proxied_servers(text: str) -> tuple[str, ...]:
 _LIKE_THEIR_FLAGS = (
     *("build", "host", "load", "data", "transcripts", "strict_users", "hostname", "personality", "message_bytes_max"),
     *("tls_certificate", "tls_key", "tls_directory", "smarthost", "outbound_expire_seconds", "lmtp_socket", "handler"),
+    "handler_thread",
     *("smtp_greeting_seconds", "newsfeed_tls_ca"),
     *(f"{name}_port" for name in PORTS),
 )
