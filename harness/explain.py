@@ -41,6 +41,8 @@ WHO = {
 """Kinds of actors, in words."""
 
 STACK_LINES_MAX = 12
+HELD_LONG_SECONDS = 1.0
+"""A conversion takes milliseconds: a section that was held for longer is blocked, even before anybody waits for it."""
 
 
 def position(actor: Actor, now: float | None) -> str:
@@ -134,14 +136,17 @@ def advice(state: dict[str, Any]) -> list[str]:
             f"ending one of {' or '.join(names)} would free the others (in the original: the end of the process)",
             "entering sections in the order of their ranks on every path makes it impossible: a build with the fix",
         ]
-    held = [section for section in state["sections"] if section["owner"] is not None and section["waiters"]]
     waiting = {edge["waiter_name"] for edge in state["waits"]}
     return [
         f"{section['name']} is held by {section['owner']}, which waits for no section: "
-        "it is busy, waits for a peer, or has ended without leaving"
-        for section in held
-        if section["owner_name"] not in waiting
+        "it is busy, waits for a peer, was held on purpose, or has ended without leaving"
+        for section in state["sections"]
+        if (section["waiters"] or _is_held_long(section)) and section["owner_name"] not in waiting
     ]
+
+
+def _is_held_long(section: dict[str, Any]) -> bool:
+    return (section["held_seconds"] or 0.0) >= HELD_LONG_SECONDS
 
 
 def describe_pools(pools: Iterable[ThreadPool]) -> list[dict[str, Any]]:
@@ -160,7 +165,7 @@ def describe_pools(pools: Iterable[ThreadPool]) -> list[dict[str, Any]]:
 
 def still_works(state: dict[str, Any]) -> tuple[list[str], list[str]]:
     """What does not need the sections that are blocked, and what does."""
-    blocked = {section["name"] for section in state["sections"] if section["waiters"]}
+    blocked = {section["name"] for section in state["sections"] if section["waiters"] or _is_held_long(section)}
     if not blocked:
         return ["everything: nobody waits for a section"], []
     works = ["greeting, login, NOOP, CAPABILITY, listings and headers that were converted before"]

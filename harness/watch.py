@@ -262,7 +262,8 @@ def process_alive(pid: int) -> bool:
 
 def take_stacks(pid: int) -> str:
     """The stacks of a process: by py-spy for a Python process where it is installed, else what /proc tells."""
-    tool = shutil.which("py-spy")
+    beside = str(Path(sys.executable).parent)  # in the same virtual environment, which need not be active
+    tool = shutil.which("py-spy") or shutil.which("py-spy", path=beside)
     if tool is not None:
         try:
             done = subprocess.run(  # noqa: S603 - a tool found on the path, a number as its argument
