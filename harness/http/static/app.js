@@ -137,9 +137,10 @@ function drawNow() {
 }
 
 let reloading = 0;
-function reload() {
-  clearTimeout(reloading);
+function reload() {  // under a stream of events too: not put off by the next one
+  if (reloading) return;
   reloading = setTimeout(async () => {
+    reloading = 0;
     inbox.generation += 1;
     const first = Math.floor($("rows").scrollTop / ROW / PAGE);
     const generation = inbox.generation;
@@ -289,7 +290,14 @@ document.addEventListener("keydown", (event) => {
 // --- sessions -------------------------------------------------------------------------------------------------------
 const sessions = { all: new Map(), chosen: null };
 
+let drawingSessions = false;
 function drawSessions() {
+  if (drawingSessions) return;
+  drawingSessions = true;
+  requestAnimationFrame(() => { drawingSessions = false; drawSessionsNow(); });
+}
+
+function drawSessionsNow() {
   const list = [...sessions.all.values()].sort((a, b) => b.number - a.number).slice(0, 300);
   $("open-sessions").textContent = [...sessions.all.values()].filter((one) => one.ended === null).length;
   if ($("sessions").hidden) return;
@@ -399,6 +407,7 @@ attempt(async () => {
 })();
 
 // --- live -----------------------------------------------------------------------------------------------------------
+let following = 0;
 const source = new EventSource(at("/api/events"));
 source.addEventListener("open", () => { $("live").className = "dot on"; $("live").title = "live"; reload(); loadSessions(); });
 source.addEventListener("error", () => { $("live").className = "dot"; $("live").title = "not connected"; });
@@ -409,7 +418,9 @@ source.addEventListener("session", (event) => {
   sessions.all.set(one.number, one);
   if (sessions.all.size > 1000) sessions.all.delete(Math.min(...sessions.all.keys()));
   drawSessions();
-  if (one.number === sessions.chosen && !$("sessions").hidden) chooseSession(one.number);
+  if (one.number === sessions.chosen && !$("sessions").hidden && !following) {
+    following = setTimeout(() => { following = 0; chooseSession(sessions.chosen); }, 100);
+  }
 });
 if (TENANT) { $("tenant").textContent = TENANT; $("tenant").hidden = false; document.title = `mailjam: ${TENANT}`; }
 show(VIEWS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "inbox");
