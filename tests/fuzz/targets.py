@@ -260,7 +260,7 @@ class Accounts:
 
 ACCOUNTS: Any = Accounts()
 SECRETS = (b"secret", b"token")
-MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "XOAUTH2", "OAUTHBEARER")
+MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "XOAUTH2", "OAUTHBEARER", "NTLM")
 
 
 def fuzz_sasl(data: bytes) -> None:
