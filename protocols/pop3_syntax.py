@@ -41,7 +41,9 @@ def top_arguments(rest: bytes) -> tuple[int, int]:
     words = rest.split()
     if len(words) != 2:
         raise SyntaxProblem("two numbers are expected")
-    return _number(words[0]), _number(words[1])
+    if not words[1].isdigit():
+        raise SyntaxProblem("two numbers are expected")
+    return _number(words[0]), int(words[1])  # of lines there may be any number; the command line is short
 
 
 def name_argument(rest: bytes) -> str:

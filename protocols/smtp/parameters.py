@@ -112,8 +112,8 @@ def _hold(options: dict[str, Any], until: float, now: Circumstances) -> None:
 
 
 def _holdfor(value: str | None, now: Circumstances, options: dict[str, Any]) -> None:
-    if value is None or not value.isascii() or not value.isdigit() or len(value) > 9:
-        raise _bad("HOLDFOR", "seconds, up to 9 digits")
+    if value is None or not value.isascii() or not value.isdigit() or len(value) > 9 or value.startswith("0"):
+        raise _bad("HOLDFOR", "seconds, 1 or more, of up to 9 digits")
     _hold(options, now.now + int(value), now)
 
 

@@ -120,7 +120,7 @@ class SmtpSession(Session["SmtpSession"]):
     def wrong_state(self, command: Command[Any]) -> Reply:
         if self.state == START:
             return self.reply(503, "5.5.1", f"send {self.greeting_verbs[0]} first")
-        if command.verb in ("MAIL", "AUTH", "STARTTLS", "XCLIENT"):
+        if command.verb in ("MAIL", "AUTH", "STARTTLS", "ETRN", "XCLIENT"):
             if command.verb == "MAIL":
                 return self.voice.nested_mail
             return self.reply(503, "5.5.1", f"{command.verb} is not allowed during a mail transaction")
