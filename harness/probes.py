@@ -64,7 +64,7 @@ class Session:
         self.port = port
         self.deadline_seconds = deadline_seconds
         self.seconds: dict[str, float] = {}
-        self._unfinished: asyncio.WriteTransport | None = None
+        self._tcp: asyncio.WriteTransport | None = None  # what lies below, whatever becomes of a TLS handshake
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
 
@@ -91,10 +91,8 @@ class Session:
 
     async def _handshake(self, context: ssl.SSLContext) -> None:
         assert self.writer is not None
-        self._unfinished = self.writer.transport
         try:
             await self.writer.start_tls(context, server_hostname=self.host)
-            self._unfinished = None
         except ssl.SSLCertVerificationError as error:
             raise StageError("refusing", "tls", f"its certificate: {error.verify_message}") from error
         except ssl.SSLError as error:
@@ -105,6 +103,7 @@ class Session:
             self.reader, self.writer = await asyncio.open_connection(self.host, self.port, limit=LINE_BYTES_MAX)
         except OSError as error:
             raise StageError("down", "connect", error.strerror or str(error)) from error
+        self._tcp = self.writer.transport
 
     async def timed(self, stage: str, step: Coroutine[Any, Any, _Result]) -> _Result:
         """Run a stage within the deadline."""
@@ -162,16 +161,10 @@ class Session:
         return self.reader is not None and not self.reader.at_eof() and self.reader.exception() is None
 
     def close(self) -> None:
-        """Drop the connection."""
-        if self.writer is not None:
-            if self.writer.get_extra_info("ssl_object") is not None:
-                self.writer.transport.abort()  # close() would wait for the peer's farewell, and it may have stopped
-            else:
-                self.writer.close()
-            self.writer = None
-        if self._unfinished is not None:  # nobody closes what is below a handshake that did not end well
-            self._unfinished.abort()
-            self._unfinished = None
+        """Drop the connection, without a farewell that a peer which has stopped would never answer."""
+        if self._tcp is not None:
+            self._tcp.abort()
+        self._tcp = self.writer = None
 
 
 def _expect(stage: str, lines: list[bytes], *wanted: bytes) -> list[bytes]:
