@@ -13,7 +13,7 @@ from .annotations import copy_annotations
 from .dialogue import nothing
 from .errors import Bad, No
 from .hub import name_changed, subscription_changed
-from .names import above, check_new
+from .names import SEPARATOR, above, check_new
 from .scanner import Scanner
 from .sequence import MODSEQ_MAX, STAR, Ranges, contains, format_set, resolve, spans
 from .states import AUTHENTICATED, COMMANDS, SELECTED, State
@@ -419,6 +419,8 @@ async def rename(session: ImapSession, names: tuple[bytes, bytes]) -> Reply:
     if mailbox is not folder.owner:
         raise No("a mailbox cannot be given to another user", code=b"NOPERM")
     old = folder.name
+    if old != "INBOX" and inner.startswith(old + SEPARATOR):
+        raise No("a mailbox cannot be moved below itself", code=b"CANNOT")
     await session.services.store.rename_folder(folder, inner)
     if old == "INBOX":  # which stays, and keeps its annotations (RFC 5464 section 4.1)
         folder = mailbox.folders[inner]
