@@ -205,6 +205,8 @@ def _walk(root: Node) -> list[Node]:
 def _prune(root: Node) -> None:
     """Step 3: places without a message go; their children move up, but at the top only when there is one."""
     for node in reversed([root, *_walk(root)]):
+        if not node.children:
+            continue
         kept: list[Node] = []
         for child in node.children:
             if child.dummy and (node is not root or len(child.children) <= 1):
@@ -273,7 +275,8 @@ def _sort_all(root: Node) -> None:
     for node in reversed([root, *_walk(root)]):
         if node.dummy and node is not root and node.children:
             node.date = min(child.date for child in node.children)
-        node.children = _in_order(node.children)
+        if len(node.children) > 1:
+            node.children = _in_order(node.children)
 
 
 def format_threads(roots: Iterable[Node]) -> bytes:
