@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections import deque
@@ -167,6 +168,22 @@ class Transcripts:
     def since(self, number: int) -> list[Transcript]:
         """Sessions that began after that one, oldest first."""
         return [transcript for transcript in self._by_number.values() if transcript.number > number]
+
+    async def all_ended(self) -> None:
+        """Wait until no session is open."""
+        something_ended = asyncio.Event()
+
+        def look(transcript: Transcript) -> None:
+            if transcript.ended is not None:
+                something_ended.set()
+
+        self.listeners.append(look)
+        try:
+            while self.open():
+                something_ended.clear()
+                await something_ended.wait()
+        finally:
+            self.listeners.remove(look)
 
     def open(self) -> list[Transcript]:
         """Sessions that have not ended."""
