@@ -33,8 +33,8 @@ REMOVED_FEW = 16
 """So many messages are taken out of columns one by one; after more the columns are made anew."""
 FOLDERS_MAX = 64
 """Folders of one server that have an index; the one that was not searched for longest loses it."""
-MESSAGES_MAX = 500_000
-"""Messages in all these folders together."""
+MESSAGES_MAX = 200_000
+"""Messages in all these folders together, as many as have their records kept; a larger folder has no index."""
 LOAD_MESSAGES = 5000
 """Records collected before other sessions have their turn."""
 

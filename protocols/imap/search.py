@@ -16,7 +16,7 @@ from protocols.reply import Reply
 from .context import Context, begin, check_tag
 from .errors import Bad
 from .fetch_items import Plan, cut_partial, read_items, read_partial
-from .folder_index import index_of
+from .folder_index import MESSAGES_MAX, index_of
 from .messages import require_uid, selected
 from .names import quote
 from .progress import Progress
@@ -220,7 +220,11 @@ async def _by_index(
     session: ImapSession, view: View, program: Key, keys: list[Key], progress: Progress
 ) -> tuple[Found, list[Key]] | None:
     """What the folder's index finds by some of the keys, and the other keys. None: it is not the fastest, or can't."""
-    if view.count < INDEXED_MESSAGES_MIN or program.numbers is not None or program.uids is not None:
+    if (
+        not INDEXED_MESSAGES_MIN <= view.count <= MESSAGES_MAX
+        or program.numbers is not None
+        or program.uids is not None
+    ):
         return None
     columns = [key.column for key in keys if key.column is not None]
     if not view.in_step or (keys and not columns):
