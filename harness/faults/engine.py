@@ -152,12 +152,7 @@ class Faults:
         """Arm a fault, given as an object or a line of text. Raises FaultError."""
         if isinstance(fault, str):
             fault = Fault.from_text(fault)
-        if len(self._active) >= FAULTS_MAX:
-            raise FaultError(f"no more than {FAULTS_MAX} faults at once: clear those that are healed")
-        if fault.verb == "jam" and fault.section not in {section.name for section in self._server.sections}:
-            known = [section.name for section in self._server.sections]
-            raise FaultError(f"no section {fault.section!r}: {close_to(fault.section, known)}")
-        check_names(fault)
+        self.check([fault])
         active = ActiveFault(f"f{next(self._numbers)}", fault, self._server)
         self._active[active.name] = active
         if fault.stage == STAGE_STORE:
@@ -165,9 +160,21 @@ class Faults:
         return active
 
     def load(self, faults: Iterable[Fault]) -> list[ActiveFault]:
-        """Arm the faults of a script; sessions are counted from here on."""
+        """Arm the faults of a script, all or none; sessions are counted from here on. Raises FaultError."""
+        script = list(faults)
+        self.check(script)
         self._session_numbers.clear()
-        return [self.add(fault) for fault in faults]
+        return [self.add(fault) for fault in script]
+
+    def check(self, script: Sequence[Fault], *, instead: bool = False) -> None:
+        """Raises FaultError when one of them cannot be armed here. `instead`: of those that are armed now."""
+        if len(script) + (0 if instead else len(self._active)) > FAULTS_MAX:
+            raise FaultError(f"no more than {FAULTS_MAX} faults at once: clear those that are healed")
+        sections = [section.name for section in self._server.sections]
+        for fault in script:
+            if fault.verb == "jam" and fault.section not in sections:
+                raise FaultError(f"no section {fault.section!r}: {close_to(fault.section, sections)}")
+            check_names(fault)
 
     def get(self, name: str) -> ActiveFault | None:
         """The fault of that name (`f3`)."""

@@ -212,6 +212,7 @@ async def load_faults(workbench: Workbench, request: Request) -> Any:
     """Replace all faults by those of a TOML script (the body)."""
     text = (await read_body(request, 1 << 20)).decode("utf-8", "replace")
     script = read_script(text)
+    workbench.faults.check(script, instead=True)
     workbench.faults.clear()
     return [active.as_dict() for active in workbench.faults.load(script)]
 

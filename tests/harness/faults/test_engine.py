@@ -91,6 +91,11 @@ async def test_limits_and_mistakes(faults: Faults) -> None:
         faults.add("jam section=x")
     with pytest.raises(FaultError, match="did you mean RCPT"):
         faults.add("error command=RCTP")
+    with pytest.raises(FaultError, match="did you mean RCPT"):
+        faults.load([Fault("error"), Fault("error", command="RCTP")])
+    with pytest.raises(FaultError, match="no more than 1000 faults"):
+        faults.load([Fault("error")] * 1001)
+    assert len(faults) == 0
     assert not faults.remove("f99")
     active = faults.add(Fault("hang"))
     assert faults.unused() == [active]
