@@ -49,6 +49,7 @@ def create_app(
     `token`: asked of everybody; `hosts`: names it may be called by; `origins`: pages from elsewhere that may use it.
     """
     workbench = Workbench.of(server)
+    workbench.archive.read()  # now rather than when the first request comes: a large store takes a while
     endpoints = all_endpoints()
     description = document(endpoints, server.settings.front_end.version)
 

@@ -185,7 +185,7 @@ class Archive:
         self._last += sum(folder.uid_next - 1 for folder in self._server.store.folders_by_id.values())
         self._unread = range(first, self._last + 1)
 
-    def _read(self, new: Set[tuple[int, int]] = frozenset()) -> None:
+    def read(self, new: Set[tuple[int, int]] = frozenset()) -> None:
         """Take in what was there at `load` and still is, in order of arrival; but those that are being added."""
         numbers, self._unread = self._unread, range(0)
         if not numbers:
@@ -253,7 +253,7 @@ class Archive:
         if self._unread:
             appended = [record for record in records if isinstance(record, changes.Appended)]
             if any(record.internal_date != record.save_date for record in appended):  # perhaps copies of old ones
-                self._read({(record.folder_id, record.uid) for record in appended})
+                self.read({(record.folder_id, record.uid) for record in appended})
         for record in records:
             if isinstance(record, changes.Appended):
                 folder = self._server.store.folders_by_id.get(record.folder_id)
@@ -374,7 +374,7 @@ class Archive:
 
     def forget_copy(self, message: Message) -> None:
         """The UID of a copy is about to change; its entry stays."""
-        self._read()
+        self.read()
         self._by_copy.pop((message.folder.folder_id, message.uid), None)
 
     def know_copy(self, message: Message) -> None:
@@ -438,26 +438,26 @@ class Archive:
 
     def get(self, name: str) -> Entry | None:
         """An entry by its name; `latest` is the newest."""
-        self._read()
+        self.read()
         if name == "latest":
             return next(self.newest_first(), None)
         entry = self._entries.get(name)
         return entry if entry is not None and entry.visible else None
 
     def __len__(self) -> int:
-        self._read()
+        self.read()
         return self._visible
 
     def since(self, number: int = 0) -> list[Entry]:
         """Visible entries after that one, oldest first: at the cost of those, however many there are before."""
         if self._unread and number < self._unread[-1]:
-            self._read()
+            self.read()
         later = takewhile(lambda entry: entry.number > number, reversed(self._entries.values()))
         return [entry for entry in later if entry.visible][::-1]
 
     def newest_first(self) -> Iterator[Entry]:
         """All visible entries."""
-        self._read()
+        self.read()
         return (entry for entry in reversed(self._entries.values()) if entry.visible)
 
     async def view(self, entry: Entry) -> MessageView:
