@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emulator.sections import Sections
-from harness.exploration.execution import Execution
+from harness.exploration.execution import DivergedError, Execution
 from harness.exploration.ops import set_running
 from harness.exploration.schedule import Schedule, TokenError
 from harness.scenario import Scenario, UnknownScenario
@@ -345,6 +345,9 @@ def run(arguments: argparse.Namespace) -> int:
         still = standstill(scenario, schedule)
     except (TokenError, UnknownScenario) as error:
         print(f"mailjam: {error}", file=sys.stderr)
+        return 2
+    except DivergedError as error:
+        print(f"mailjam: the token is of another version of this program: {error}", file=sys.stderr)
         return 2
     for path, text in (
         (arguments.html, page.html(still) if arguments.html else ""),

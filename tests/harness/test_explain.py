@@ -12,6 +12,7 @@ from emulator.builds import DEFAULT_BUILD
 from emulator.server import Server
 from harness import explain, page
 from harness.explain import Standstill, default_schedule, snapshot, standstill, text_lines
+from harness.exploration.schedule import Schedule
 from harness.scenario import Scenario
 from harness.scenarios.stage import Stage
 
@@ -71,6 +72,9 @@ def test_report_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert command("report") == 0
     assert "JAMMED" in capsys.readouterr().out
     assert command("report", "mj1-nonsense") == 2
+    foreign = Schedule((7,), "5.5.2653.23 smtp,pop3")  # as from a version with other participants
+    assert command("report", foreign.token) == 2
+    assert "another version" in capsys.readouterr().err
 
 
 def test_holdings() -> None:
