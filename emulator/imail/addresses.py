@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from uuid import UUID
 
@@ -14,11 +15,12 @@ from emulator.property_tags import (
     PR_ROWID,
     PR_SMTP_ADDRESS,
 )
-from protocols.mime.address import parse_addresses
+from protocols.mime.address import parse_addresses, quote
 from protocols.mime.charsets import decode_text
 from protocols.mime.words import decode_words
 
 ONE_OFF_UID: Final = UUID("a41f2b81-a3be-1910-9d6e-00dd010f5402")
+_TO_BE_QUOTED: Final = re.compile(rb"[\x00-\x20(),:;<>@\[\]\\\"]")
 _ONE_OFF_MIME_UNICODE: Final = 0x9001_0000
 _ONE_OFF_FIXED: Final = bytes(4) + ONE_OFF_UID.bytes + bytes(2)
 
@@ -69,7 +71,10 @@ def mailboxes(value: bytes | None, addresses_max: int) -> list[tuple[str, str]]:
     for name, _, mailbox, host in parse_addresses(value, addresses_max):
         if host is None:
             continue
-        octets = b"%b@%b" % (mailbox or b"", host) if host else mailbox or b""
+        octets = mailbox or b""
+        if host:
+            # `"a b"@host`, as SMTP wants it
+            octets = b"%b@%b" % (quote(octets) if _TO_BE_QUOTED.search(octets) else octets, host)
         email = octets.decode() if octets.isascii() else decode_text(octets)
         label = email if name is None else decode_words(name).strip() or email
         if label:

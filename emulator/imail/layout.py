@@ -95,7 +95,7 @@ def _visit(part: Part, layout: Layout, *, first: bool = False, related: bool = F
     kind = BODY_SUBTYPES.get(part.subtype) if part.type == "text" else None
     if kind is not None and not related and _is_body(part, layout, kind, first=first):
         layout.bodies.setdefault(kind, []).append(part)
-    elif part.message is not None or part.size or part.headers.raw:
+    elif part.message is not None or part.size or (part.headers.raw and part.type != "multipart"):
         layout.attachments.append(Leaf(part, related))
 
 

@@ -314,6 +314,7 @@ def parse_addresses(value: bytes, addresses_max: int = 50_000) -> list[Address]:
     return found
 
 
+_QUOTED_LOCAL_PART = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"\Z')
 _DOT_ATOM = re.compile(rb"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff]+(?:\.[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff]+)*\Z")
 
 
@@ -324,6 +325,11 @@ def format_mailbox(email: bytes) -> bytes:
         mailbox, host = host, b""
     mailbox = mailbox.translate(None, b"\r\n\0")
     host = host.translate(None, b'\r\n\0 <>,;:"()')
-    if mailbox and not _DOT_ATOM.match(mailbox):
-        mailbox = b'"' + mailbox.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    if mailbox and not _DOT_ATOM.match(mailbox) and not _QUOTED_LOCAL_PART.match(mailbox):
+        mailbox = quote(mailbox)
     return mailbox + at + host
+
+
+def quote(value: bytes) -> bytes:
+    """A quoted string (RFC 5322 section 3.2.4)."""
+    return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

@@ -519,7 +519,13 @@ class _Parser:
 
 
 def parse(octets: bytes, limits: MimeLimits = DEFAULT) -> Part:
-    """Structure of a message. Never raises; time and memory are linear in `octets` (times `depth_max` at worst)."""
+    """Structure of a message. Never raises; time and memory are linear in `octets` (times `depth_max` at worst).
+
+    Where there is not one LF, the lines end in CR, as on a Macintosh: offsets are those of `octets`, but the parts' own
+    `octets` have LF in their place.
+    """
+    if b"\n" not in octets and b"\r" in octets:
+        octets = octets.replace(b"\r", b"\n")
     return _Parser(octets, limits).parse()
 
 

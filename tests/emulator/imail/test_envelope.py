@@ -16,6 +16,7 @@ from emulator.property_tags import (
     PR_CLIENT_SUBMIT_TIME,
     PR_CONVERSATION_INDEX,
     PR_CONVERSATION_TOPIC,
+    PR_DISPLAY_NAME,
     PR_DISPLAY_TO,
     PR_EXPIRY_TIME,
     PR_IMPORTANCE,
@@ -119,3 +120,11 @@ def test_time_of_receipt() -> None:
 def test_prefixes(subject: str, prefix: str) -> None:
     assert split_subject(subject)[0] == prefix
     assert "".join(split_subject(subject)) == subject
+
+
+def test_a_local_part_keeps_the_quoting_that_it_needs() -> None:
+    message = inbound(b'To: "a b"@c.d, "plain"@c.d, N <"x\\"y"@c.d>\r\nSubject: s\r\n\r\nx\r\n')
+    emails = ['"a b"@c.d', "plain@c.d", '"x\\"y"@c.d']
+    assert [row.email for row in message.recipients] == emails
+    message.recipients[0][PR_DISPLAY_NAME] = "New"
+    assert [row.email for row in inbound(outbound(message)).recipients] == emails

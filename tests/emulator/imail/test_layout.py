@@ -62,3 +62,8 @@ def test_layout(octets: bytes, expected: Any) -> None:
     message = inbound(octets)
     names = [row.name + ("*" if row[PR_ATTACH_FLAGS] else "") for row in message.attachments]
     assert (message.get(PR_BODY), message.get(PR_HTML), names) == expected
+
+
+def test_a_multipart_without_a_body_is_no_attachment() -> None:
+    message = inbound(b"Subject: s\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n")
+    assert list(message.attachments) == []

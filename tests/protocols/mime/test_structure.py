@@ -36,7 +36,7 @@ def check_invariants(octets: bytes, root: Part) -> None:
             assert part.message.start == part.body_start
             assert part.message.end == part.end
         header = b"".join(b"".join(field) for field in part.headers.raw)
-        assert header == octets[part.headers.start : part.headers.end]
+        assert header == root.octets[part.headers.start : part.headers.end]
         assert part.header.startswith(header)
 
 
@@ -307,6 +307,15 @@ def test_hostile_messages(name: str) -> None:
     for part in root.walk():
         _ = part.params, part.encoding, part.disposition_params, part.language
     check_invariants(octets, root)
+
+
+def test_lines_that_end_in_cr() -> None:
+    octets = b"Subject: s\rContent-Type: multipart/mixed; boundary=b\r\r--b\r\rtext\rmore\r--b--\r"
+    root = parse(octets)
+    (child,) = root.children
+    assert root.headers.get(b"subject") == b"s"
+    assert octets[child.body_start : child.end] == b"text\rmore"
+    assert child.body == b"text\nmore"
 
 
 def test_corpus() -> None:
