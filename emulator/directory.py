@@ -66,7 +66,7 @@ class Directory:
             self._index(name)
         for (scope, key), value in store.annotations.items():
             if scope == "server" and key.startswith(_PASSWORD_OF):
-                self._stored[key.removeprefix(_PASSWORD_OF)] = value.decode()
+                self._stored[key.removeprefix(_PASSWORD_OF)] = value.decode("utf-8", "replace")
         self._configured = frozenset(self.canonical(account.name) for account in settings.accounts)
         for account in settings.accounts:
             self._passwords[self.canonical(account.name)] = account.password

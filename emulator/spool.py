@@ -390,7 +390,11 @@ class DiskSpool:
     async def names(self, folder: str) -> list[tuple[str, int]]:
         def look() -> list[tuple[str, int]]:
             with os.scandir(self._root / folder) as entries:
-                return sorted((entry.name, entry.stat().st_size) for entry in entries if is_spool_name(entry.name))
+                return sorted(
+                    (entry.name, entry.stat().st_size)
+                    for entry in entries
+                    if is_spool_name(entry.name) and entry.is_file(follow_symlinks=False)
+                )
 
         found = await asyncio.get_running_loop().run_in_executor(self._threads, look)
         return [pair for pair in found if folder != IN or pair[0] not in self._leaving]

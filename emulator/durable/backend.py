@@ -84,7 +84,7 @@ class DurableBackend:
             if connection is not None:
                 connection.close()
             self._lock.release()
-            if isinstance(error, sqlite3.Error | OSError | KeyError):
+            if isinstance(error, sqlite3.Error | OSError | LookupError | TypeError):
                 raise SettingsError(f"{self.path} cannot be opened: {_say(error)}") from error
             raise
         self._writer.start(connection)
@@ -238,7 +238,9 @@ def _say(error: BaseException) -> str:
         return f"the disk failed ({name})"
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return "the data directory cannot be written"
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "no such table" in str(error):
+        return "the file is damaged: run mailjam check --repair"
+    if isinstance(error, LookupError | TypeError):
         return "the file is damaged: run mailjam check --repair"
     if isinstance(error, OSError):
         return f"the disk failed ({error.strerror})"

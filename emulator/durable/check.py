@@ -6,6 +6,7 @@ the next start puts right (contents that no message has any more, spool files th
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ from emulator.spool import BAD, FOLDERS, IN, is_spool_name, unpack
 from . import bodies, schema
 from .directory_lock import DirectoryLock
 from .names import FILE_NAME
+from .rebuild import COLUMN_TYPES, rows_of_wrong_type
+
+NUMBERS = 2
+"""Rows of `meta`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,9 @@ _QUERIES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "UIDVALIDITY twice",
-        "folder {1!r} has UIDVALIDITY {2}, which another folder has too",
-        """SELECT folder_id, name, uid_validity FROM folders WHERE EXISTS (SELECT 1 FROM folders AS first
+        "folder {1!r} has UIDVALIDITY {2}, which another folder has too, or none may have",
+        """SELECT folder_id, name, uid_validity FROM folders WHERE uid_validity < 1 OR EXISTS (
+            SELECT 1 FROM folders AS first
             WHERE first.uid_validity = folders.uid_validity AND first.folder_id < folders.folder_id)""",
     ),
     (
@@ -148,32 +154,39 @@ _QUERIES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def open_locked(directory: Path) -> tuple[DirectoryLock, sqlite3.Connection]:
-    """The lock and a connection to the store of a directory that no server uses. Raises SettingsError."""
-    path = directory / FILE_NAME
-    if not path.is_file():
+def lock_of(directory: Path) -> DirectoryLock:
+    """The lock of a directory that has a store, which no server uses: acquired. Raises SettingsError."""
+    if not (directory / FILE_NAME).is_file():
         raise SettingsError(f"{directory} has no {FILE_NAME}: name the directory that mailjam serve --data uses")
     lock = DirectoryLock(directory)
     lock.acquire()
+    return lock
+
+
+def open_store_file(path: Path) -> sqlite3.Connection:
+    """A connection to a store. Raises sqlite3.Error where it is damaged, SettingsError where it is not ours to open."""
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise SettingsError(f"{path} cannot be read and written: run mailjam check as the user who runs the server")
+    connection = schema.connect(path)
     try:
-        connection = schema.connect(path)
-        try:
-            schema.check_version(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    except sqlite3.Error as error:
-        lock.release()
-        raise SettingsError(f"{path} cannot be read as a store: {error}") from None
+        schema.check_version(connection, path)
     except BaseException:
-        lock.release()
+        connection.close()
         raise
-    return lock, connection
+    return connection
 
 
 def check_directory(directory: Path) -> Report:
     """Look at everything and change nothing. Raises SettingsError."""
-    lock, connection = open_locked(directory)
+    lock = lock_of(directory)
+    try:
+        connection = open_store_file(directory / FILE_NAME)
+    except sqlite3.Error as error:
+        lock.release()
+        return Report(directory, problems=[Problem("file damaged", f"SQLite cannot open the file: {error}")])
+    except BaseException:
+        lock.release()
+        raise
     try:
         if (version := schema.version_of(connection)) < schema.VERSION:
             raise SettingsError(
@@ -193,6 +206,9 @@ def examine(directory: Path, connection: sqlite3.Connection) -> Report:
         if lines != ["ok"]:
             report.problems.extend(Problem("file damaged", f"SQLite: {line}") for line in lines)
             return report
+        report.problems.extend(_examine_types(connection))
+        if report.problems:
+            return report
         for name, query in _COUNTS.items():
             report.counts[name] = connection.execute(query).fetchone()[0]
         for kind, text, query in _QUERIES:
@@ -204,6 +220,16 @@ def examine(directory: Path, connection: sqlite3.Connection) -> Report:
         return report
     _examine_spool(directory, connection, report)
     return report
+
+
+def _examine_types(connection: sqlite3.Connection) -> Iterator[Problem]:
+    """What the other queries rely on."""
+    for table in COLUMN_TYPES:
+        count = rows_of_wrong_type(connection, table)
+        if count:
+            yield Problem("file damaged", f"{count} rows of {table} hold values of another type")
+    if connection.execute("SELECT count(*) FROM meta").fetchone()[0] < NUMBERS:
+        yield Problem("file damaged", "the numbers given last are not there any more")
 
 
 def _examine_bodies(connection: sqlite3.Connection) -> Iterator[Problem]:
@@ -234,6 +260,8 @@ def _examine_spool(directory: Path, connection: sqlite3.Connection, report: Repo
             continue  # it is kept as it is, whatever it is
         for name in filter(is_spool_name, names):
             try:
+                if not (path / name).is_file() or (path / name).is_symlink():
+                    raise ValueError("it is no file")
                 unpack((path / name).read_bytes())
             except (ValueError, OSError) as error:
                 text = f"spool file {folder}/{name} cannot be read: {error}"

@@ -6,7 +6,6 @@ Each step says what it did. The original file is kept beside the new one when SQ
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
@@ -18,8 +17,9 @@ from emulator.content import digest_of
 from emulator.spool import BAD
 
 from . import bodies, schema
-from .check import Problem, Report, examine, open_locked
+from .check import Problem, Report, examine, lock_of, open_store_file
 from .names import FILE_NAME, sync_directory
+from .rebuild import rebuild
 
 LOST_AND_FOUND = "lost+found"
 _ROUNDS_MAX = 4
@@ -28,15 +28,15 @@ _ROUNDS_MAX = 4
 
 def repair_directory(directory: Path) -> Report:
     """Migrate, repair, examine again: the report has what was done and what is still wrong. Raises SettingsError."""
-    lock, connection = open_locked(directory)
     repaired: list[str] = []
+    lock = lock_of(directory)
+    connection: sqlite3.Connection | None = None
     try:
-        before, now = schema.migrate(connection, directory / FILE_NAME)
-        if before != now:
-            repaired.append(f"schema {before} is schema {now} now")
+        connection = _migrated(directory, repaired)
         report = examine(directory, connection)
         if any(problem.kind == "file damaged" for problem in report.problems):
-            connection = _rebuild(directory, connection, repaired)
+            damaged, connection = connection, None
+            connection = rebuild(directory, damaged, repaired.append)
             report = examine(directory, connection)
         for _ in range(_ROUNDS_MAX):
             if report.clean:
@@ -44,56 +44,31 @@ def repair_directory(directory: Path) -> Report:
             repair = Repair(directory, connection, repaired)
             repair.run(report.problems)
             report = examine(directory, connection)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise SettingsError(f"{directory / FILE_NAME} cannot be repaired: {error}") from None
     finally:
-        connection.close()
+        if connection is not None:
+            connection.close()
         lock.release()
     report.repaired = repaired
     return report
 
 
-def _rebuild(directory: Path, connection: sqlite3.Connection, repaired: list[str]) -> sqlite3.Connection:
-    """A new file with every row that can still be read from the old one, which is kept as `.damaged`."""
+def _migrated(directory: Path, repaired: list[str]) -> sqlite3.Connection:
+    """A connection to a store that can be opened: to a new one, where that of the directory cannot."""
     path = directory / FILE_NAME
-    fresh = directory / f"{FILE_NAME}.new"
-    fresh.unlink(missing_ok=True)
-    new = schema.connect(fresh)
-    schema.migrate(new, fresh)
-    tables = [
-        name
-        for (name,) in new.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-    ]
-    counts = {}
-    new.execute("BEGIN")
-    for table in tables:
-        counts[table] = _copy_table(connection, new, table)
-    new.execute("COMMIT")
-    connection.close()
-    new.close()
-    damaged = directory / f"{FILE_NAME}.damaged"
-    for suffix in ("", "-wal", "-shm"):
-        old = directory / f"{FILE_NAME}{suffix}"
-        if old.exists():
-            old.replace(directory / f"{damaged.name}{suffix}")
-    fresh.replace(path)
-    sync_directory(directory)
-    repaired.append(
-        f"the file was damaged: {counts['messages']} messages and {counts['bodies']} bodies were read from it"
-        f" into a new one; the old one is {damaged.name}"
-    )
-    return schema.connect(path)
-
-
-def _copy_table(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> int:
-    """Copy what can be read, from both ends of the table towards a damaged page: how many rows there are then."""
-    for order in ("", " ORDER BY 1 DESC"):
-        with contextlib.suppress(sqlite3.DatabaseError):
-            for row in old.execute(f"SELECT * FROM {table}{order}"):  # noqa: S608 - names from our own schema
-                places = ", ".join("?" * len(row))
-                new.execute(f"INSERT OR REPLACE INTO {table} VALUES ({places})", row)  # noqa: S608
-            break
-    return int(new.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+    try:
+        connection = open_store_file(path)
+    except sqlite3.DatabaseError:
+        return rebuild(directory, None, repaired.append)
+    try:
+        before, now = schema.migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    if before != now:
+        repaired.append(f"schema {before} is schema {now} now")
+    return connection
 
 
 class Repair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sqlite3
 from types import SimpleNamespace
 
@@ -175,8 +176,65 @@ def test_not_a_store(tmp_path):
     with pytest.raises(SettingsError, match="has no"):
         check_directory(tmp_path)
     (tmp_path / FILE_NAME).write_bytes(b"anything " * 1000)
-    with pytest.raises(SettingsError, match="cannot be read"):
-        check_directory(tmp_path)
+    assert "not a database" in check_directory(tmp_path).problems[0].text
+    assert repair_directory(tmp_path).clean
+    assert (tmp_path / f"{FILE_NAME}.damaged").read_bytes() == b"anything " * 1000
+
+
+async def test_a_damaged_schema_loses_no_message(directory):
+    path = directory / FILE_NAME
+    octets = bytearray(path.read_bytes())
+    place = octets.index(b"CREATE TABLE folders")
+    octets[place : place + 6] = b"\x00REATE"
+    path.write_bytes(octets)
+    assert check_directory(directory).problems
+    report = repair_directory(directory)
+    assert report.clean, report.problems
+    assert len(report.repaired) == 1, "the numbers given last are there too"
+    store = opened(directory)
+    assert [message.uid for message in store.mailbox("alice").inbox.messages] == [1, 2, 4, 5, 6]
+    for message in store.mailbox("alice").inbox.messages:
+        assert (await store.read(message)).octets.startswith(b"Subject: %d" % (message.uid - 1))
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE messages SET flags = x'ff' WHERE uid = 1",
+        "UPDATE messages SET internal_date = 'yesterday' WHERE uid = 1",
+        "UPDATE messages SET modseq = 'x' WHERE uid = 1",
+        "UPDATE folders SET uid_validity = 'x' WHERE name = 'INBOX'",
+        "UPDATE folders SET name = x'ff0a' WHERE name = 'INBOX'",
+        "UPDATE mailboxes SET name = x'ff' WHERE name = 'bob'",
+        "UPDATE contents SET digest = 'x' WHERE content_id = 1",
+        "UPDATE bodies SET body = 'x' WHERE content_id = 1",
+        "DELETE FROM meta",
+        "DROP TABLE vanished",
+    ],
+)
+async def test_values_that_the_store_never_writes(directory, statement):
+    change(directory, statement)
+    assert check_directory(directory).problems
+    report = repair_directory(directory)
+    assert report.clean, report.problems
+    store = opened(directory)
+    found = sum(len(folder.messages) for folder in store.folders_by_id.values())
+    assert found >= 6, "all messages, or what is left of one, are in a folder"
+    await store.close()
+
+
+async def test_what_is_no_file_in_the_spool_is_not_read(directory):
+    os.mkfifo(directory / "Imcdata" / IN / "HBWK2Q2R")
+    os.symlink(directory / FILE_NAME, directory / "Imcdata" / IN / "HBWK2Q2S")
+    spool = DiskSpool(directory)
+    spool.open()
+    assert len(await spool.names(IN)) == 1
+    spool.close()
+    assert [problem.text.rpartition(": ")[2] for problem in check_directory(directory).problems] == [
+        "it is no file"
+    ] * 2
+    assert repair_directory(directory).clean
 
 
 async def test_the_command(directory, capsys):
