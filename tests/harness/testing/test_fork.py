@@ -134,3 +134,28 @@ async def test_a_fork_of_what_is_on_disk_needs_it_no_more(start_server: StartSer
         assert await copy.converter.octets(message) == MESSAGE
     finally:
         await copy.kill()
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_the_archive_of_a_fork_has_what_its_store_has(start_server: StartServer, seed: int) -> None:
+    server = await start_server(users=["alice:secret", "bob:secret"], groups=["misc.test", "alt.test"])
+    draw = random.Random(seed)
+    await fill(server, draw)
+    copy = await fork(server)
+    try:
+        bench = Workbench.of(copy)
+        for number in range(3):
+            bench.snapshots.take(str(number))
+            for _ in range(8):
+                await disturb(copy, draw)
+        bench.snapshots.restore(str(draw.randrange(3)))
+        for _ in range(4):
+            await disturb(copy, draw)
+        there = {(f.folder_id, m.uid) for f in copy.store.folders_by_id.values() for m in f.messages}
+        entries = bench.archive.since()
+        assert sorted((m.folder.folder_id, m.uid) for entry in entries for m in entry.messages) == sorted(there)
+        numbers = [entry.number for entry in entries]
+        assert numbers == sorted(set(numbers))
+        assert len(bench.archive) == len(entries)
+    finally:
+        await copy.kill()
