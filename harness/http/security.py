@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import ipaddress
 from collections.abc import Iterable
@@ -120,10 +121,12 @@ class Guard:
         kind, _, value = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self._right(value.strip()):
             return None
+        if kind.lower() == "basic" and self._right(_basic_password(value)):
+            return None
         if self._right(_cookie(headers)):
             return None
         return PlainTextResponse(
-            "a token is needed: Authorization: Bearer …, or open /?token=…\n",
+            "a token is needed: Authorization: Bearer …, as the password of Basic, or open /?token=…\n",
             status_code=401,
             headers={"WWW-Authenticate": "Bearer"},
         )
@@ -146,6 +149,14 @@ def _preflight(scope: Scope, origin: str) -> Response:
             "Vary": "Origin, Access-Control-Request-Headers",
         },
     )
+
+
+def _basic_password(value: str) -> str:
+    """The password of RFC 7617 credentials: clients of Mailpit have no other way to show a token."""
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode("utf-8", "replace").partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _cookie(headers: Headers) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+
 import httpx
 import pytest
 
@@ -41,6 +43,10 @@ async def test_token(server: Server) -> None:
     assert (await ask(server, token="t0k")).status_code == 401
     assert (await ask(server, token="t0k", authorization="Bearer wrong")).status_code == 401
     assert (await ask(server, token="t0k", authorization="Bearer t0k")).status_code == 200
+    for credentials, status in (("anybody:t0k", 200), ("t0k:", 401), ("anybody:wrong", 401)):
+        basic = "Basic " + base64.b64encode(credentials.encode()).decode()
+        assert (await ask(server, token="t0k", authorization=basic)).status_code == status
+    assert (await ask(server, token="t0k", authorization="Basic ///")).status_code == 401
     assert (await ask(server, "/api/server?token=t0k", token="t0k")).status_code == 200
     assert (await ask(server, token="t0k", cookie="mailjam_token=t0k", host="anything.example")).status_code == 200
     assert (await ask(server, "/livez", token="t0k")).status_code == 200
