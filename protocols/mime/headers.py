@@ -130,11 +130,14 @@ class HeaderBlock:
         unwanted = {_key(name) for name in names}
         return b"".join([b"".join(field) for field in self.raw if field[0] and field[0].lower() not in unwanted])
 
-    def first_garbage(self) -> int:
-        """Offset in the octets of the first line that is no field, or -1."""
+    def first_garbage(self, *, behind_a_field: bool = False) -> int:
+        """Offset in the octets of the first line that is no field, or -1; `behind_a_field`: those before it pass."""
         position = self.start
+        passes = behind_a_field
         for name, colon, value in self.raw:
-            if not name:
+            if name:
+                passes = False
+            elif not passes:
                 return position
             position += len(name) + len(colon) + len(value)
         return -1

@@ -419,7 +419,7 @@ class _Parser:
         (Seen in the wild; Python's email and MimeKit read such messages too.)
         """
         boundary_at = self._octets.find(mark, part.start, part.body_start) + 1
-        garbage_at = part.headers.first_garbage()
+        garbage_at = part.headers.first_garbage(behind_a_field=True)  # there may be a From line of mbox
         end = min(boundary_at, garbage_at) if garbage_at >= part.start else boundary_at
         part.body_start = part.end = end
         part.headers = HeaderBlock(self._octets, part.start, end, self._limits.header_fields_max)

@@ -309,6 +309,17 @@ def test_hostile_messages(name: str) -> None:
     check_invariants(octets, root)
 
 
+@pytest.mark.parametrize("first", [b"From a@b Thu Nov 24 10:00:00 2026\r\n", b" From: folded\r\n", b""])
+def test_a_missing_blank_line_behind_a_first_line_that_is_no_field(first: bytes) -> None:
+    octets = first + (
+        b"Subject: s\r\nContent-Type: multipart/mixed; boundary=b\r\npreamble\r\n--b\r\n\r\ntext\r\n--b--\r\n"
+    )
+    root = parse(octets)
+    (child,) = root.children
+    assert root.headers.get(b"subject") == b"s"
+    assert child.body == b"text"
+
+
 def test_lines_that_end_in_cr() -> None:
     octets = b"Subject: s\rContent-Type: multipart/mixed; boundary=b\r\r--b\r\rtext\rmore\r--b--\r"
     root = parse(octets)
