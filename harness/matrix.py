@@ -11,7 +11,8 @@ import asyncio
 import importlib
 import json
 import pkgutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,8 +110,10 @@ async def _explore(scenario: Scenario, build: str, defects: frozenset[str]) -> t
     return FREE, ""
 
 
-async def matrix(names: Sequence[str], builds: Sequence[str]) -> list[Cell]:
-    """All cells, and for each scenario one with the defect switched on in the last build."""
+async def matrix(
+    names: Sequence[str], builds: Sequence[str], done: Callable[[int, int], None] = lambda _done, _all: None
+) -> list[Cell]:
+    """All cells, and for each scenario one with the defect switched on in the last build; `done` of all are there."""
     known = all_scenarios()
     wanted = [
         *((known[name], build, frozenset[str]()) for build in builds for name in names),
@@ -122,6 +125,7 @@ async def matrix(names: Sequence[str], builds: Sequence[str]) -> list[Cell]:
     async def one(place: int, scenario: Scenario, build: str, defects: frozenset[str]) -> None:
         async with limit:
             cells[place] = await observe(scenario, build, defects)
+            done(len(cells), len(wanted))
 
     places = list(enumerate(wanted))
     for explored in (True, False):  # a search has the loop for itself: nothing on a stage may wait for it meanwhile
@@ -158,11 +162,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON (with --all-builds)")
 
 
+def _tell_progress(done: int, of: int) -> None:
+    """Who looks at a terminal sees that it goes on: all takes minutes."""
+    if sys.stderr.isatty():
+        print(f"\r{done} of {of}", end="\n" if done == of else "", file=sys.stderr, flush=True)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """0: everything as the articles say; 1: something is not; 3: undecided."""
     known = all_scenarios()
     names = [arguments.scenario] if arguments.scenario else list(known)
-    cells = asyncio.run(matrix(names, KNOWN_BUILDS))
+    cells = asyncio.run(matrix(names, KNOWN_BUILDS, _tell_progress))
     if arguments.json:
         print(json.dumps([cell.as_dict() for cell in cells], indent=2))
     else:
