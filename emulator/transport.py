@@ -22,6 +22,7 @@ from protocols.session import Session
 
 from .config import Settings
 from .scheduling import AsyncioScheduler
+from .wakeup import Wakeup
 
 INFLATE_STEP_OCTETS = 65536
 TURN_SECONDS_MAX = 0.01
@@ -128,7 +129,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._receive_bytes_max = settings.receive_buffer_bytes_max
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Wakeup | None = None
         self._fresh = False
         self._eof = False
         self._lost = False
@@ -207,10 +208,10 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._wake()
         if self.tap is not None:
             self.tap.closed()
         self._lost_callback(self)
+        self._wake()
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -391,15 +392,13 @@ class Connection(asyncio.Protocol):
         self._turn_began = self._clock.monotonic()
 
     def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self._waiter is not None:
+            self._waiter.wake()
 
     async def _wait(self, seconds_max: float | None) -> None:
         """Until `_wake`. One timer serves all waits of a connection: it is moved only when it fires too early."""
         assert self._waiter is None, "a connection is waited on by one task"
-        waiter: asyncio.Future[None] = asyncio.Future(loop=self._loop)
-        self._waiter = waiter
+        self._waiter = waiter = Wakeup(self._loop)
         if seconds_max is None:
             self._deadline = None
         else:
@@ -425,7 +424,7 @@ class Connection(asyncio.Protocol):
             self._timer = self._clock.call_later(left, self._deadline_reached)
             self._timer_at = self._deadline
             return
-        self._waiter.set_exception(DeadlinePassed())
+        self._waiter.fail(DeadlinePassed())
 
 
 class FrontEnd:
