@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING
 
 from protocols.ports import Services
@@ -38,14 +39,19 @@ class InternetNews:
         """Raises SettingsError for authorities that cannot be read."""
         self._settings = settings
         self._scheduler = scheduler
-        self.feeds = Newsfeeds(settings, scheduler, services, store, bus, context=_authorities(settings))
-        self.expiry = Expiry(settings, services)
+        context = _authorities(settings)
+        self._new_feeds = partial(Newsfeeds, settings, scheduler, services, store, bus, context=context)
+        self._new_expiry = partial(Expiry, settings, services)
+        self.feeds, self.expiry = self._new_feeds(), self._new_expiry()
+        self._stopped = False
         self.history = HistoryKeeper(scheduler, services, store)
+        """What has been here: kept by the information store, whether this service runs or not."""
         self._expiring: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin with the history, the feeds' rounds and expiry."""
-        self.history.start()
+        """Begin with the feeds' rounds and expiry, or begin anew."""
+        if self._stopped:
+            self.feeds, self.expiry = self._new_feeds(), self._new_expiry()
         self.feeds.start()
         if self._settings.article_expire_seconds:
             self._expiring = self._scheduler.spawn(self.expiry.actor, self.expiry.run())
@@ -57,4 +63,4 @@ class InternetNews:
         if self._expiring is not None:
             await asyncio.wait([self._expiring])
             self._expiring = None
-        await self.history.stop()
+        self._stopped = True

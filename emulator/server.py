@@ -54,7 +54,7 @@ SECTION_PURPOSES = {
     "gateway": "table of gateways (EDK connectors) and their MTS folders",
 }
 
-IS, IMC = "MSExchangeIS", "MSExchangeIMC"
+IS, IMC, INS = "MSExchangeIS", "MSExchangeIMC", "MSExchangeINS"
 LISTEN_BACKLOG = 1024
 
 
@@ -187,13 +187,16 @@ class Server:
         store_steps = Steps(self._start_store, self._stop_store, self._close_listeners_of(IS))
         mail_steps = Steps(self._start_mail, self._stop_mail, self._close_listeners_of(IMC), self._open_mail_listeners)
         self.control.add(Service(IS, "Microsoft Exchange Information Store", store_steps))
+        news_steps = Steps(self._start_news, self._stop_news, self._stop_news, self._start_news)
+        # before the mail service: dependents stop in the opposite order, and mail may take long or jam
+        self.control.add(Service(INS, "Microsoft Exchange Internet News Service", news_steps, needs=(IS,)))
         self.control.add(Service(IMC, "Microsoft Exchange Internet Mail Service", mail_steps, needs=(IS,)))
 
     async def _start_store(self) -> None:
         self.notification.start()
         await log_on(self.settings.gateways, self.mts, self.scheduler, self.clock, self.settings.host)
         self.news = InternetNews(self.settings, self.scheduler, self.services, self.store, self.bus)
-        self.news.start()
+        self.news.history.start()
         settings = self.settings
         sessions: dict[str, tuple[quirks.SessionClass, int | None, int | None]] = {
             "pop3": (Pop3Session, settings.pop3_port, settings.pop3s_port),
@@ -226,10 +229,16 @@ class Server:
         await self._close_listeners(IS)
         await asyncio.gather(*(front_end.stop() for front_end in self.front_ends.values()))
         self.front_ends.clear()
-        await self.news.stop()
+        await self.news.history.stop()
         self.notification.queue.close()
         self.mts.close()
         await self.store.flush()
+
+    async def _start_news(self) -> None:
+        self.news.start()
+
+    async def _stop_news(self) -> None:
+        await self.news.stop()
 
     async def _start_mail(self) -> None:
         await self.inbound.recover()
@@ -303,7 +312,7 @@ class Server:
                 connection.abort()
         self.scheduler.cancel_others()
         self.inbound.abandon()
-        for service in (IMC, IS):
+        for service in (IMC, INS, IS):
             self.control.ended(service, reason)
 
     async def kill(self) -> None:

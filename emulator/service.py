@@ -1,9 +1,9 @@
 """Services and their control, as in the real system (KB Q143380): states, dependencies, `stop pending`.
 
-MSExchangeIS (the information store with POP3, IMAP4 and NNTP, which ran inside store.exe) and MSExchangeIMC (the
-Internet Mail Service), which needs it: stopping IS stops IMC first. A stop waits for work in progress and has no
-time-out of its own: under the defect it stays in `stop pending`, which is reported, and only the end of the process
-frees it.
+MSExchangeIS (the information store with POP3, IMAP4 and NNTP, which ran inside store.exe), and two that need it:
+MSExchangeIMC (the Internet Mail Service) and MSExchangeINS (the Internet News Service: newsfeeds and expiry). Stopping
+IS stops them first. A stop waits for work in progress and has no time-out of its own: under the defect it stays in
+`stop pending`, which is reported, and only the end of the process frees it.
 """
 
 from __future__ import annotations

@@ -343,24 +343,30 @@ def _manage(arguments: argparse.Namespace, remote: Remote) -> int:
     return 0
 
 
+_STATE_AFTER = {"start": "running", "stop": "stopped", "pause": "paused", "continue": "running"}
+
+
 def service_parser(subparsers: Any) -> Any:
     """`mailjam service`."""
     parser = _parser(subparsers, "service", "show and control the services", _service)
-    parser.add_argument("name", nargs="?", help="IS, IMC or the whole name; without it all are shown")
-    parser.add_argument("request", nargs="?", choices=("start", "stop", "pause", "continue"))
+    parser.add_argument("name", nargs="?", help="IS, IMC, INS or the whole name; without it all are shown")
+    parser.add_argument("request", nargs="?", help=f"{', '.join(_STATE_AFTER)}; may stand before the name")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="wait so long (%(default)s)")
     return parser
-
-
-_STATE_AFTER = {"start": "running", "stop": "stopped", "pause": "paused", "continue": "running"}
 
 
 def _service(arguments: argparse.Namespace, remote: Remote) -> int:
     """Exit code 1: the request is not carried out yet; who holds what and who waits for whom is shown."""
     wanted, expected = "", ""
-    if arguments.request:
-        path = f"/api/services/{urllib.parse.quote(arguments.name, safe='')}/{arguments.request}"
-        wanted, expected = remote.json("POST", path)["service"], _STATE_AFTER[arguments.request]
+    name, request = arguments.name, arguments.request
+    if name in _STATE_AFTER:
+        name, request = request, name
+    if name or request:
+        if not name or request not in _STATE_AFTER:
+            known = " or ".join((", ".join(list(_STATE_AFTER)[:-1]), list(_STATE_AFTER)[-1]))
+            raise SettingsError(f"service {name or ''} {request or ''}: write a name and {known}, as in IMC stop")
+        path = f"/api/services/{urllib.parse.quote(name, safe='')}/{request}"
+        wanted, expected = remote.json("POST", path)["service"], _STATE_AFTER[request]
     end = time.monotonic() + arguments.timeout
     while True:
         states = {one["name"]: one["state"] for one in remote.json("GET", "/api/services")}

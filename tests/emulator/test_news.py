@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulator.config import Newsfeed, SettingsError
+from emulator.server import INS
 from harness.clients import NntpClient
 
 ARTICLE = b"From: a@b.example\r\nNewsgroups: misc.test\r\nSubject: s\r\nMessage-ID: <1@x.example>\r\n\r\nbody\r\n"
@@ -27,6 +28,23 @@ async def test_an_article_goes_from_server_to_server(start_server) -> None:  # t
     async with await NntpClient.connect(far.addresses["nntp"]) as client:
         octets = await client.article("<1@x.example>")
     assert b"\r\nPath: far.test!.SEEN.127.0.0.1!near.test!.POSTED.127.0.0.1!not-for-mail\r\n" in octets
+
+
+async def test_the_service_stops_and_starts_beside_its_readers(start_server) -> None:  # type: ignore[no-untyped-def]
+    far = await start_server(groups=("misc.test",), hostname="far.test")
+    host, port = far.addresses["nntp"]
+    feed = Newsfeed(False, host, port, identity="far.test")
+    near = await start_server(groups=("misc.test",), hostname="near.test", newsfeeds=(feed,))
+    for request in (near.control.pause, near.control.resume, near.control.pause, near.control.stop):
+        await asyncio.wait_for(request(INS), 10)
+    async with await NntpClient.connect(near.addresses["nntp"]) as client:
+        await client.post(ARTICLE)  # readers are served by the information store
+        assert near.store.newsgroups["misc.test"].messages
+        await asyncio.wait_for(near.control.start(INS), 10)
+        await client.post(ARTICLE.replace(b"<1@", b"<2@"))
+    async with asyncio.timeout(10):
+        while not far.store.newsgroups["misc.test"].messages:
+            await asyncio.sleep(0.005)
 
 
 async def test_old_articles_go_while_the_server_runs(start_server) -> None:  # type: ignore[no-untyped-def]

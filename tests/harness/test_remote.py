@@ -98,8 +98,10 @@ def test_services(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "MSExchangeIMC    stopped" in capsys.readouterr().out
     assert main(["service", "--http", url, "IMC", "pause"]) == 2
     assert "only a running service" in capsys.readouterr().err
-    assert main(["service", "--http", url, "imc", "start"]) == 0
+    assert main(["service", "--http", url, "start", "imc"]) == 0, "either may stand first"
     assert "MSExchangeIMC    running" in capsys.readouterr().out
+    assert main(["service", "--http", url, "IMC", "halt"]) == 2
+    assert "write a name and" in capsys.readouterr().err
     assert main(["service", "--http", url, "none", "stop"]) == 2
     assert "no service" in capsys.readouterr().err
 
