@@ -145,11 +145,8 @@ def write(folder: Path, files: dict[str, str]) -> None:
         path.write_text(textwrap.dedent(text))
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter that has mailjam's wheel; what mailjam needs it borrows from ours."""
-    pytest.importorskip("hatchling", reason="pip install hatchling")
-    folder = tmp_path_factory.mktemp("wheel")
+def interpreter(folder: Path) -> Path:
+    """One that has mailjam's wheel; what mailjam needs it borrows from ours."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     built = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
     wheels = list(folder.glob("mailjam-*.whl"))
@@ -168,18 +165,19 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_each_fixture(python: Path, tmp_path: Path) -> None:
+def test_projects_with_the_wheel(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="pip install hatchling")
+    for name in ("wheel", "fixtures", "hiding"):
+        (tmp_path / name).mkdir()
+    python = interpreter(tmp_path / "wheel")
     ini = (
         "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
         "mailjam_fixtures = smtpd smtpserver\n"
     )
-    write(tmp_path, {**TESTS, "pytest.ini": ini})
-    done = run(python, *PYTEST, "-n", "2", cwd=tmp_path)
+    write(tmp_path / "fixtures", {**TESTS, "pytest.ini": ini})
+    done = run(python, *PYTEST, "-n", "2", cwd=tmp_path / "fixtures")
     assert "14 passed" in done.stdout, done.stdout + done.stderr
-
-
-def test_a_project_with_folders_of_our_names(python: Path, tmp_path: Path) -> None:
-    write(tmp_path, {**HIDING, "pytest.ini": "[pytest]\n"})
-    done = run(python, *PYTEST, cwd=tmp_path)
+    write(tmp_path / "hiding", {**HIDING, "pytest.ini": "[pytest]\n"})  # folders of our names
+    done = run(python, *PYTEST, cwd=tmp_path / "hiding")
     assert "3 passed, 1 error" in done.stdout, done.stdout + done.stderr
     assert "hidden by this project's own" in done.stdout
