@@ -16,6 +16,7 @@ from emulator.property_tags import (
     PR_INTERNET_CPID,
     PR_MESSAGE_CLASS,
     PR_MESSAGE_CODEPAGE,
+    PR_STORE_SUPPORT_MASK,
     PS_MAPI,
     PS_PUBLIC_STRINGS,
     PT_BINARY,
@@ -46,6 +47,8 @@ IID_ISTORAGE: Final = UUID("0000000B-0000-0000-C000-000000000046")
 ROWS_MAX: Final = 100_000
 DEPTH_MAX: Final = 40
 _READABLE_WRITABLE: Final = 6
+STORE_UNICODE_OK: Final = 0x0004_0000
+"""Bit of PR_STORE_SUPPORT_MASK without which readers take the strings of a file for octets (MS-OXMSG section 2.1.1.1)."""
 
 
 def is_msg(octets: bytes) -> bool:
@@ -73,6 +76,8 @@ class _Reader:
                 self._codec = codec_of(int(fixed[tag]))
         values = self.values(tree, header)
         values.setdefault(PR_MESSAGE_CLASS, "IPM.Note")
+        if values.get(PR_STORE_SUPPORT_MASK) == STORE_UNICODE_OK:
+            del values[PR_STORE_SUPPORT_MASK]  # it says nothing of the message
         rtf_bodies(values)
         message.properties = PropertyBag(values)
         for name in sorted(tree):
@@ -247,7 +252,10 @@ class _Writer:
         tree: Tree = {}
         recipients, attachments = len(message.recipients), len(message.attachments)
         header = struct.pack("<8xIIII", recipients, attachments, recipients, attachments)
-        self.bag(message.properties.items(), header if depth else header + bytes(8), tree)
+        properties = message.properties.as_dict()
+        mask = properties.get(PR_STORE_SUPPORT_MASK, 0)
+        properties[PR_STORE_SUPPORT_MASK] = STORE_UNICODE_OK | (mask if isinstance(mask, int) else 0)
+        self.bag(properties.items(), header if depth else header + bytes(8), tree)
         for number, recipient in enumerate(message.recipients):
             row: Tree = {}
             self.bag(recipient.items(), bytes(8), row)

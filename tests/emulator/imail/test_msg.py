@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from emulator.imail import inbound
 from emulator.imail.compound_file import write_compound_file
-from emulator.imail.msg import is_msg, message_from_msg, message_to_msg
+from emulator.imail.msg import STORE_UNICODE_OK, is_msg, message_from_msg, message_to_msg
 from emulator.imail.tnef import message_from_tnef
 from emulator.properties import PropertyMessage
 from emulator.property_tags import (
@@ -21,6 +22,7 @@ from emulator.property_tags import (
     PR_INTERNET_CPID,
     PR_NATIVE_BODY_INFO,
     PR_RTF_IN_SYNC,
+    PR_STORE_SUPPORT_MASK,
     PR_SUBJECT,
     PSETID_TASK,
     PT_LONG,
@@ -96,3 +98,17 @@ def test_arbitrary_streams(data: bytes, name: str) -> None:
 def test_what_is_no_message() -> None:
     assert message_from_msg(write_compound_file({"a": b"b"})) is None
     assert message_from_msg(b"text") is None
+
+
+def test_a_file_says_that_its_strings_are_unicode() -> None:
+    message = PropertyMessage()
+    message[PR_STORE_SUPPORT_MASK] = 0x8
+    again = message_from_msg(message_to_msg(message))
+    assert again is not None
+    assert again[PR_STORE_SUPPORT_MASK] == 0x8 | STORE_UNICODE_OK
+    del message[PR_STORE_SUPPORT_MASK]
+    octets = message_to_msg(message)
+    assert struct.pack("<III", PR_STORE_SUPPORT_MASK, 6, STORE_UNICODE_OK) in octets
+    again = message_from_msg(octets)
+    assert again is not None
+    assert PR_STORE_SUPPORT_MASK not in again
