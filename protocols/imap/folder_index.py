@@ -203,10 +203,10 @@ class FolderIndex:
 def index_of(session: ImapSession, folder: Any) -> FolderIndex:
     """The index of a folder, for all sessions; made when it is not there."""
     indexes: dict[Any, FolderIndex] = session.services.shared.setdefault(INDEX_KEY, {})
-    index = indexes.pop(folder, None)
-    if index is None or index.gone:
-        index = FolderIndex(folder)
-    indexes[folder] = index
+    for gone in [other for other, index in indexes.items() if index.gone]:
+        del indexes[gone]
+    found = indexes.pop(folder, None)
+    index = indexes[folder] = found if found is not None else FolderIndex(folder)
     while len(indexes) > 1 and (
         len(indexes) > FOLDERS_MAX or sum(other.count for other in indexes.values()) > MESSAGES_MAX
     ):

@@ -218,6 +218,11 @@ async def test_a_folder_that_is_gone_gets_another_index(world: World) -> None:
     index.folder_gone(world.folder)
     assert isinstance(index_of(world.session, world.folder), FolderIndex)
     assert index_of(world.session, world.folder) is not index
+    other = await world.store.create_folder(world.folder.owner, "short-lived")  # type: ignore[arg-type]
+    index_of(world.session, other)
+    await world.store.delete_folder(other)
+    index_of(world.session, world.folder)
+    assert list(world.services.shared[INDEX_KEY]) == [world.folder]
 
 
 async def test_columns_follow_flags_and_expunges(world: World) -> None:
