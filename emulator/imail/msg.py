@@ -48,7 +48,7 @@ ROWS_MAX: Final = 100_000
 DEPTH_MAX: Final = 40
 _READABLE_WRITABLE: Final = 6
 STORE_UNICODE_OK: Final = 0x0004_0000
-"""Bit of PR_STORE_SUPPORT_MASK without which readers take the strings of a file for octets (MS-OXMSG section 2.1.1.1)."""
+"""Bit of PR_STORE_SUPPORT_MASK without which readers take strings for octets (MS-OXMSG section 2.1.1.1)."""
 
 
 def is_msg(octets: bytes) -> bool:
