@@ -202,6 +202,8 @@ class Settings:
     send_buffer_bytes_max: int = 1 << 20
     """Octets written and not yet taken by the peer before the session waits."""
     tls_handshake_seconds_max: float = 30.0
+    http_request_seconds_max: float = 30.0
+    """How long a peer of the HTTP side may take for the head of a request."""
     stop_seconds_max: float = 10.0
     """After this long in `stop pending` a stop is reported as hung (it goes on waiting)."""
 

@@ -24,6 +24,7 @@ from protocols.actor import Actor
 from . import control, live, mailpit, mailpit_tools, system, tenants
 from .endpoints import Endpoint, error, route
 from .openapi import document
+from .peer import Peer
 from .security import Guard, is_loopback
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ async def serve_http(
         date_header=False,
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=65536,
+        http=Peer.of(server.admission, server.settings.http_request_seconds_max),
     )
     address = listener.getsockname()[:2]
     running = HttpServer(_Uvicorn(config), (address[0], address[1]), token)
