@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from protocols.reader import InputTooLong
 from protocols.registry import Command, raw_arguments
@@ -21,8 +20,7 @@ MAIL_USAGE = "MAIL FROM:<address> [parameters]"
 RCPT_USAGE = "RCPT TO:<address> [parameters]"
 
 
-@dataclass(frozen=True, slots=True)
-class PathArguments:
+class PathArguments(NamedTuple):
     """The arguments of MAIL and RCPT."""
 
     address: str
