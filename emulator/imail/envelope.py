@@ -116,15 +116,16 @@ def header_properties(headers: HeaderBlock, received_at: float | None, addresses
     values: Values = {}
     _subject(headers, values)
     _originators(headers, values, addresses_max)
+    present = headers.first
     for name, key in _TEXTS:
-        if (raw := headers.get(name)) is not None and (text := " ".join(decode_words(raw).split())):
+        if name in present and (raw := headers.get(name)) is not None and (text := " ".join(decode_words(raw).split())):
             values[key] = text
     for name, key in _DATES:
-        if (raw := headers.get(name)) is not None and (moment := parse_date(raw)) is not None:
+        if name in present and (raw := headers.get(name)) is not None and (moment := parse_date(raw)) is not None:
             values.setdefault(key, filetime(moment))
     _delivery_time(headers, values, received_at)
     for name, read in _READERS.items():
-        if (raw := headers.get(name)) is not None:
+        if name in present and (raw := headers.get(name)) is not None:
             read(raw, values)
     _named(headers, values)
     values[PR_TRANSPORT_MESSAGE_HEADERS] = Lazy(lambda: transport_headers(headers))

@@ -72,6 +72,11 @@ class HeaderBlock:
         self._first = first
         return first
 
+    @property
+    def first(self) -> dict[bytes, bytes]:
+        """Values as they stand of the first field of each name, by lower-case name."""
+        return self._index() if self._first is None else self._first
+
     def get(self, name: bytes | str) -> bytes | None:
         """Unfolded value of the first field called `name`, or None."""
         first = self._first
