@@ -18,6 +18,7 @@ those that are lost are counted and told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -200,6 +201,8 @@ class Publisher:
             await asyncio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
 
     async def _connected(self) -> None:
+        from aiomqtt import MqttError  # noqa: PLC0415  # an extra
+
         status = f"{self._broker.prefix}/status"
         identifier = f"mailjam-{os.getpid()}-{id(self) & 0xFFFFFF:x}"
         async with self._broker.client(identifier, will_of(status, "offline")) as client:
@@ -210,8 +213,9 @@ class Publisher:
             try:
                 await self._publish(client)
             except asyncio.CancelledError:
-                async with asyncio.timeout(2):
-                    await client.publish(status, "offline", qos=1, retain=True)
+                with contextlib.suppress(MqttError, TimeoutError):  # the broker may be away; we end all the same
+                    async with asyncio.timeout(2):
+                        await client.publish(status, "offline", qos=1, retain=True)
                 raise
 
     async def _publish(self, client: aiomqtt.Client) -> None:

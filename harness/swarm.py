@@ -276,6 +276,8 @@ class Agent:
                 self._work.cancel()
 
     async def _serve(self) -> None:
+        from aiomqtt import MqttError  # noqa: PLC0415  # an extra
+
         prefix, topic = self._broker.prefix, f"{self._broker.prefix}/agents/{self.name}"
         async with self._broker.client(f"agent-{self.name}", will_of(topic, '{"state": "gone"}')) as client:
             await client.subscribe(f"{prefix}/swarm/+/prepare", qos=1)
@@ -288,8 +290,9 @@ class Agent:
                     if isinstance(value, dict):
                         await self._hear(client, str(message.topic).rsplit("/", 1)[1], value)
             except asyncio.CancelledError:
-                async with asyncio.timeout(2):
-                    await client.publish(topic, '{"state": "gone"}', qos=1, retain=True)
+                with contextlib.suppress(MqttError, TimeoutError):  # the broker may be away; we end all the same
+                    async with asyncio.timeout(2):
+                        await client.publish(topic, '{"state": "gone"}', qos=1, retain=True)
                 raise
             finally:
                 self._client = None

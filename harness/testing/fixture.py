@@ -360,6 +360,8 @@ class MailJam(Addresses):
         await self._sessions_end()
         if server.inbound.awaiting_conversion and not server.sections.waits():
             await self._settle(GRACE_SECONDS)
+        if "sections" not in self._allowed and not server.sections.cycles():  # the notification thread may be at work
+            await self._until(lambda: all(section.owner is None for section in server.sections), GRACE_SECONDS)
         return self._leaks()
 
     async def _sessions_end(self) -> None:

@@ -245,7 +245,7 @@ async def test_a_result_outlives_the_broker(broker: Mosquitto, server: Server) -
                 await asyncio.sleep(0.01)
     await broker.stop()
     async with asyncio.timeout(20):
-        while not agent._unsent:
+        while not agent._results:
             await asyncio.sleep(0.01)
     await broker.start()
     async with Listener(broker.url) as listener:
@@ -271,7 +271,7 @@ async def test_a_swarm_survives_a_restart_of_the_broker(broker: Mosquitto, serve
     if forgets:
         broker.forget()
     async with asyncio.timeout(30):
-        while not all(agent._unsent for agent in agents):
+        while not all(agent._results for agent in agents):
             await asyncio.sleep(0.01)
     await broker.start()
     total = await running
@@ -323,3 +323,17 @@ async def test_swarm_adds_up_and_survives_a_dead_agent(
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_they_end_though_the_broker_is_away(broker: Mosquitto, server: Server) -> None:
+    agent, publisher = Agent(Broker.parse(broker.url), "one"), Publisher(server, Broker.parse(broker.url))
+    task = asyncio.ensure_future(agent.run())
+    publisher.start()
+    async with Listener(broker.url) as listener:
+        await listener.until("lab/agents/one", lambda value: value["state"] == "idle")
+        await listener.until("lab/status", lambda value: value == "online")
+    await broker.stop()
+    task.cancel()
+    async with asyncio.timeout(20):
+        await asyncio.gather(task, publisher.close(), return_exceptions=True)
+    assert task.cancelled()
