@@ -3,7 +3,7 @@
 A connector puts what it brings into MTS-IN and takes what it shall carry away from MTS-OUT (KB Q234065, Q215492). Each
 connector has one actor for either direction, and both convert through IMAIL, so that a connector holds its place in the
 queues and in a jam. A connector that raises, blocks or dies harms only itself: its methods run in threads of their own
-(`connector_thread.py`), and what it does not take is tried again with pauses that double, then returned to the sender.
+(`loop_thread.py`), and what it does not take is tried again with pauses that double, then returned to the sender.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from protocols.actor import Actor
 from protocols.ports import Clock, Handle, NoSuchMailbox, PortError, Target, Unavailable
 
 from . import dsn
-from .connector_thread import ConnectorThread
+from .loop_thread import LoopThread
 from .queues import QueueClosed, WorkQueue
 from .scheduling import AsyncioClock, Scheduler, Waiter
 from .spool import BAD, MTS_OUT, Envelope, MemorySpool, Spool
@@ -96,9 +96,9 @@ class Gateway:
     """What is in MTS-OUT: queued, waiting for its next attempt, or with the connector."""
     waiting: dict[Transfer, Handle] = field(default_factory=dict)
     """What waits for its next attempt, in either direction."""
-    carrying: ConnectorThread | None = None
+    carrying: LoopThread | None = None
     """Where `deliver` runs; None: on the loop of whoever calls."""
-    answering: ConnectorThread | None = None
+    answering: LoopThread | None = None
     """Where `takes` runs; None: on the loop of whoever calls."""
 
     def queue(self, transfer: Transfer) -> None:
@@ -130,7 +130,7 @@ class Gateway:
         self.waiting.clear()
         for thread in (self.carrying, self.answering):
             if thread is not None:
-                thread.close()
+                thread.finish()
         for close in self.closers:
             close()
 
@@ -184,9 +184,9 @@ class MessageTransferStub:
         if connector.name in self.gateways:
             raise ValueError(f"a gateway named {connector.name} is logged on already")
         gateway = Gateway(connector, WorkQueue(self._scheduler), WorkQueue(self._scheduler), scheduler=self._scheduler)
-        gateway.carrying = ConnectorThread(connector.name)
+        gateway.carrying = LoopThread(f"mailjam-gateway-{connector.name}")
         if not getattr(connector, "takes_at_once", False):
-            gateway.answering = ConnectorThread(f"{connector.name}-takes")
+            gateway.answering = LoopThread(f"mailjam-gateway-{connector.name}-takes")
         self.gateways[connector.name] = gateway
         for direction, work in (("in", self._work_in), ("out", self._work_out)):
             actor = Actor("gateway", user=connector.name, doing=direction)

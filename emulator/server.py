@@ -30,9 +30,9 @@ from .directory import Directory
 from .durable import open_store
 from .events import Bus, ServiceFailed
 from .gateways.logon import log_on
-from .handler_thread import HandlerThread
 from .implicit_tls import implicit_tls
 from .logons import Logons
+from .loop_thread import LoopThread
 from .mts import MessageTransferStub
 from .news import InternetNews
 from .outbound import InternetMail, OutboundMail
@@ -100,7 +100,7 @@ class Server:
         """Threads for kinds of work; bounded in builds that have such a defect."""
         self.tls_context: ssl.SSLContext | None = None
         self.transcripts: TranscriptFiles | None = None
-        self._handler_thread = HandlerThread() if settings.handler_thread else None
+        self._handler_thread = LoopThread("mailjam-handler") if settings.handler_thread else None
         self._plug = Plug(load_handler(settings.handler), self._handler_thread) if settings.handler else None
         self._given_store = store
         self._given_sockets = dict(sockets or {})

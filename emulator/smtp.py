@@ -31,14 +31,14 @@ from protocols.smtp.grammar import Refusal
 from protocols.smtp.session import MAIL, RCPT, READY, START, Transaction
 
 from .config import SettingsError
-from .handler_thread import HandlerThread
+from .loop_thread import LoopThread
 from .transport import Connection
 
 
 class Plug:
     """An aiosmtpd handler, inspected once for all connections."""
 
-    def __init__(self, handler: Any, thread: HandlerThread | None = None) -> None:
+    def __init__(self, handler: Any, thread: LoopThread | None = None) -> None:
         """`thread`: where what it does with messages is run; None: on the loop of all."""
         self.handler = handler
         self.thread = thread

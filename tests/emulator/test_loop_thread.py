@@ -1,4 +1,4 @@
-"""emulator/connector_thread.py"""
+"""emulator/loop_thread.py, for connectors."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ import threading
 
 import pytest
 
-from emulator.connector_thread import ConnectorThread, Silent
+from emulator.loop_thread import LoopThread, Silent
 
 
 @pytest.fixture
-def thread() -> ConnectorThread:
-    return ConnectorThread("test")
+def thread() -> LoopThread:
+    return LoopThread("mailjam-gateway-test")
 
 
-async def test_functions_and_coroutines(thread: ConnectorThread) -> None:
+async def test_functions_and_coroutines(thread: LoopThread) -> None:
     async def where() -> str:
         await asyncio.sleep(0)
         return threading.current_thread().name
 
     assert await thread.run(lambda: threading.current_thread().name) == "mailjam-gateway-test"
     assert await thread.run(where) == "mailjam-gateway-test"
-    thread.close()
+    thread.finish()
 
 
-async def test_errors_come_back(thread: ConnectorThread) -> None:
+async def test_errors_come_back(thread: LoopThread) -> None:
     async def fails() -> None:
         raise ValueError("no")
+
+    async def cancels_itself() -> None:
+        raise asyncio.CancelledError
 
     def ends() -> None:
         raise SystemExit("the end")
@@ -36,13 +39,15 @@ async def test_errors_come_back(thread: ConnectorThread) -> None:
         await thread.run(fails)
     with pytest.raises(RuntimeError, match="the end"):
         await thread.run(ends)
+    with pytest.raises(RuntimeError, match="CancelledError"):
+        await thread.run(cancels_itself)
     assert await thread.run(lambda: 1) == 1
-    thread.close()
+    thread.finish()
     with pytest.raises(Silent):
         await thread.run(lambda: 1)
 
 
-async def test_a_caller_that_is_cancelled_cancels_the_coroutine(thread: ConnectorThread) -> None:
+async def test_a_caller_that_is_cancelled_cancels_the_coroutine(thread: LoopThread) -> None:
     begun, ended = threading.Event(), threading.Event()
 
     async def waits() -> None:
@@ -57,10 +62,10 @@ async def test_a_caller_that_is_cancelled_cancels_the_coroutine(thread: Connecto
             await thread.run(waits)
     assert not begun.is_set() or await asyncio.to_thread(ended.wait, 30)
     assert await thread.run(lambda: 1) == 1
-    thread.close()
+    thread.finish()
 
 
-def test_a_question_without_an_answer(thread: ConnectorThread) -> None:
+def test_a_question_without_an_answer(thread: LoopThread) -> None:
     wake = threading.Event()
     try:
         with pytest.raises(Silent, match="no answer"):
@@ -72,7 +77,7 @@ def test_a_question_without_an_answer(thread: ConnectorThread) -> None:
     assert thread._unanswered is not None
     assert thread._unanswered.result(30) is True
     assert thread.ask(lambda: 2, 30) == 2
-    thread.close()
+    thread.finish()
     assert thread._thread is not None
     thread._thread.join(30)
     assert not thread._thread.is_alive()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emulator.handler_thread import HandlerThread
+from emulator.loop_thread import LoopThread
 from emulator.server import Server
 from harness.clients import Pop3Client
 
@@ -82,7 +82,7 @@ async def test_what_a_hook_raises_is_answered(start_server: Any, module: Any) ->
 
 
 async def test_it_ends_with_hooks_that_wait() -> None:
-    thread = HandlerThread()
+    thread = LoopThread("mailjam-handler")
     waiting = asyncio.ensure_future(thread.run(asyncio.sleep, 3600))
     while not any(each.name == "mailjam-handler" for each in threading.enumerate()):
         await asyncio.sleep(0.002)
