@@ -105,15 +105,20 @@ class Dovecot:
 
     def fill(self, messages: list[str]) -> None:
         """Make the maildrop anew with these messages (as in `@ message` lines)."""
-        shutil.rmtree(self.mail, ignore_errors=True)
+        # made beside, then exchanged: the last session may still be writing in the old one
+        fresh, old = self.mail.with_name("fresh"), self.mail.with_name("old")
         for name in ("cur", "new", "tmp"):
-            (self.mail / name).mkdir(parents=True, exist_ok=True)
+            (fresh / name).mkdir(parents=True)
         for number, value in enumerate(messages):
             text = value.partition("\n")[2].replace("\n", "\r\n") + "\r\n"
             # Dovecot sorts by the names of the files
-            (self.mail / "new" / f"{1000 + number}.M{number}.mailjam").write_bytes(text.encode())
-        for path in (self.mail, *self.mail.rglob("*")):
+            (fresh / "new" / f"{1000 + number}.M{number}.mailjam").write_bytes(text.encode())
+        for path in (fresh, *fresh.rglob("*")):
             shutil.chown(path, "mail", "mail")
+        if self.mail.exists():
+            self.mail.rename(old)
+        fresh.rename(self.mail)
+        shutil.rmtree(old, ignore_errors=True)
 
     def stop(self) -> None:
         self.process.terminate()
