@@ -19,7 +19,7 @@ from protocols.ports import Clock, Handle, NoSuchMailbox, PortError, Target, Una
 from . import dsn
 from .loop_thread import LoopThread
 from .queues import QueueClosed, WorkQueue
-from .scheduling import AsyncioClock, Scheduler, Waiter
+from .scheduling import AsyncioClock, Scheduler, Waiter, retry_pause
 from .spool import BAD, MTS_OUT, Envelope, MemorySpool, Spool
 from .thread_pool import ThreadPool
 
@@ -388,8 +388,7 @@ class MessageTransferStub:
             gateway.waiting.pop(transfer, None)
             queue.put(replace(transfer, attempts=transfer.attempts + 1))
 
-        doubled = settings.gateway_retry_seconds_min * 2 ** min(transfer.attempts, 30)
-        seconds = min(doubled, settings.gateway_retry_seconds_max)
+        seconds = retry_pause(transfer.attempts, settings.gateway_retry_seconds_min, settings.gateway_retry_seconds_max)
         gateway.waiting[transfer] = self._clock.call_later(seconds, again)
         return True
 

@@ -25,7 +25,7 @@ from .directory import split_address
 from .events import Bus, MessageBad, MessageRelayed
 from .queues import InboundMail, QueueClosed, WorkQueue
 from .relay import Attempt, parse_smarthost, relay
-from .scheduling import Scheduler
+from .scheduling import Scheduler, retry_pause
 from .spool import BAD, OUT, Envelope, Spool
 
 if TYPE_CHECKING:
@@ -274,8 +274,7 @@ class OutboundMail:
         """Until the next attempt: the pause doubles each time."""
         settings = self._settings
         entry.reason = reason
-        doubled = settings.outbound_retry_seconds_min * 2 ** min(entry.attempts, 30)
-        seconds = min(doubled, settings.outbound_retry_seconds_max)
+        seconds = retry_pause(entry.attempts, settings.outbound_retry_seconds_min, settings.outbound_retry_seconds_max)
         entry.attempts += 1
         entry.timer = self._clock.call_later(seconds, lambda: self._due(entry))
 

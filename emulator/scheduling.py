@@ -101,12 +101,8 @@ class _Ready:
         return _ENDED
 
 
-def _nothing() -> Generator[Any, Any, None]:
-    yield
-
-
-_ENDED = _nothing()
-_ENDED.close()
+_ENDED: Generator[Any, Any, None] = iter(())  # type: ignore[assignment]
+"""Is at its end, whoever awaits it."""
 
 
 class _Turn:
@@ -118,7 +114,7 @@ class _Turn:
         yield
 
 
-_READY = _Ready()
+READY = _Ready()
 _TURN = _Turn()
 
 
@@ -153,7 +149,7 @@ class AsyncioScheduler:
                 return awaitable
         if self.preemption.one_in and self._random.random() * self.preemption.one_in < 1:
             return _TURN
-        return _READY
+        return READY
 
     def pause(self) -> Awaitable[None]:
         return _TURN
@@ -196,6 +192,11 @@ class AsyncioScheduler:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=5)
+
+
+def retry_pause(attempts: int, seconds_min: float, seconds_max: float) -> float:
+    """Seconds before the next attempt where one has failed, and so many `attempts` before it: they double with each."""
+    return min(seconds_min * 2.0 ** min(attempts, 30), seconds_max)
 
 
 class AsyncioClock:

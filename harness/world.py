@@ -18,7 +18,7 @@ object by object (harness.exploration.rewind).
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,7 +36,7 @@ from emulator.folder import Folder
 from emulator.mts import Gateway, MessageTransferStub, Transfer
 from emulator.properties import PropertyMessage
 from emulator.queues import InboundMail, NotificationThread, QueueClosed, WorkQueue
-from emulator.scheduling import Point
+from emulator.scheduling import READY, Point
 from emulator.sections import CriticalSection, Sections
 from emulator.spool import Envelope, MemorySpool
 from emulator.store import Store
@@ -86,18 +86,6 @@ _PLAIN: dict[str, PointOp] = {}
 """The operations of points without a guard: the same for all executions, since they carry no state."""
 
 
-class _Passed:
-    """An awaitable that does not suspend."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return _NOTHING
-
-
-_NOTHING: Generator[Any, Any, None] = iter(())  # type: ignore[assignment]
-"""Is at its end, whoever awaits it."""
-PASSED = _Passed()
 PAUSE = PointOp(Point("pause"), None, None)
 
 
@@ -132,7 +120,7 @@ class ExploredScheduler:
         """
         kind = point.kind
         if kind == "stage":
-            return PASSED
+            return READY
         if kind != "acquire":
             op = _PLAIN.get(point.name)
             if op is None:

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import warnings
 
-from emulator.scheduling import AsyncioScheduler, Point, Preemption
+from emulator.scheduling import AsyncioScheduler, Point, Preemption, retry_pause
 from protocols.actor import Actor, current_actor
 
 POINT = Point("test.point")
@@ -80,3 +80,7 @@ async def test_an_actor_that_is_cancelled_before_it_began_leaves_no_coroutine_be
         await scheduler.cancel_all()
         gc.collect()
     assert seen == []
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    assert [retry_pause(attempts, 60, 3600) for attempts in (0, 1, 2, 6, 1000)] == [60, 120, 240, 3600, 3600]

@@ -6,7 +6,7 @@ import pytest
 
 from emulator import poison
 from emulator.builds import find_build
-from emulator.scheduling import Point
+from emulator.scheduling import READY, Point
 from harness.exploration.certificate import Verdict, check_soundness, explore
 from harness.exploration.execution import Execution
 from harness.exploration.ops import set_running
@@ -14,7 +14,7 @@ from harness.exploration.schedule import Schedule
 from harness.exploration.search import random_runs, replay
 from harness.participants import KINDS
 from harness.scenario import Scenario, check_participation
-from harness.world import PASSED, ExploredScheduler
+from harness.world import ExploredScheduler
 
 DEFECTIVE, PATCHED, LAST = "5.5.2653.23", "5.5.2654.29", "5.5.2655.37"
 
@@ -69,7 +69,7 @@ def test_two_readers_of_one_message_share_the_cache_in_some_orders_only() -> Non
 
 
 def test_a_stage_is_passed_and_a_section_is_a_guarded_operation() -> None:
-    assert ExploredScheduler().reach(Point("outbound.emit")) is PASSED
+    assert ExploredScheduler().reach(Point("outbound.emit")) is READY
     world = Scenario(DEFECTIVE, ("put",)).world()
     section = world.sections["imail"]
     op = world.scheduler.reach(Point("x.imail.wanted", "acquire", "section:imail"))
