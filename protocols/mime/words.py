@@ -37,7 +37,8 @@ def decode_words(value: bytes | str) -> str:
         return octets.decode("ascii") if octets.isascii() else decode_text(octets)
     only = _WORD.fullmatch(octets)
     if only is not None:
-        return _decode(*only.groups())
+        charset, encoding, text = only.groups()
+        return _text(_octets(encoding, text), charset)
     parts: list[str] = []
     run: list[bytes] = []
     run_charset = b""
@@ -48,23 +49,25 @@ def decode_words(value: bytes | str) -> str:
         between = octets[position : match.start()]
         follows = position > 0 and not between.strip(b" \t\r\n")
         if run and not (follows and charset == run_charset):
-            parts.append(decode_text(b"".join(run), run_charset.decode("ascii", "replace")))
+            parts.append(_text(b"".join(run), run_charset))
             run = []
         if not follows:
             parts.append(decode_text(between))
-        run.append(decode_base64(text) if encoding in b"bB" else _decode_q(text))
+        run.append(_octets(encoding, text))
         run_charset = charset
         position = match.end()
     if run:
-        parts.append(decode_text(b"".join(run), run_charset.decode("ascii", "replace")))
+        parts.append(_text(b"".join(run), run_charset))
     parts.append(decode_text(octets[position:]))
     return "".join(parts)
 
 
-def _decode(charset: bytes, encoding: bytes, text: bytes) -> str:
-    """One encoded word."""
-    data = decode_base64(text) if encoding in b"bB" else _decode_q(text)
-    return decode_text(data, charset.decode("ascii", "replace"))
+def _octets(encoding: bytes, text: bytes) -> bytes:
+    return decode_base64(text) if encoding in b"bB" else _decode_q(text)
+
+
+def _text(octets: bytes, charset: bytes) -> str:
+    return decode_text(octets, charset.decode("ascii", "replace"))
 
 
 def _decode_q(text: bytes) -> bytes:
