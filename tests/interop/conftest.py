@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,3 +64,12 @@ class ClientWorld:
         path.write_text(text)
         path.chmod(0o600)
         return path
+
+
+class ImapWorld(ClientWorld):
+    """The same for programs that come from anywhere on the path."""
+
+    async def run(self, *command: str | Path, may_fail: bool = False, **environment: str) -> str:
+        """Run a program to its end; what it said. Fails the test when it does not succeed."""
+        about = {"PATH": os.environ["PATH"], **environment}
+        return await run_program(*command, folder=self.folder, environment=about, allowed=None if may_fail else (0,))

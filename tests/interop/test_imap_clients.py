@@ -12,7 +12,7 @@ import pytest
 
 from protocols.ports import Target
 
-from .conftest import ClientWorld, need, run_program
+from .conftest import ImapWorld, need
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -23,7 +23,7 @@ MESSAGES = [
 ]
 
 
-class World(ClientWorld):
+class World(ImapWorld):
     """A server with three messages for alice, and a folder for the clients' files."""
 
     def __init__(self, server: Any, folder: Path) -> None:
@@ -39,11 +39,6 @@ class World(ClientWorld):
     async def put(self, octets: bytes, name: str = "INBOX") -> None:
         folder = self.server.store.mailboxes["alice"].folders[name]
         await self.server.converter.put(octets, [Target(folder)])
-
-    async def run(self, *command: str | Path, may_fail: bool = False, **environment: str) -> str:
-        """Run a program to its end; what it said. Fails the test when it does not succeed."""
-        about = {"PATH": os.environ["PATH"], **environment}
-        return await run_program(*command, folder=self.folder, environment=about, allowed=None if may_fail else (0,))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from protocols.ports import Target
 
-from .conftest import ClientWorld, need, run_program
+from .conftest import ImapWorld, need
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -28,17 +28,12 @@ MESSAGES = [
 ]
 
 
-class World(ClientWorld):
+class World(ImapWorld):
     """A server with three messages for alice, and a folder for the clients' files."""
 
     def __init__(self, server: Any, folder: Path) -> None:
         super().__init__(server, folder)
         self.ports = {mode: server.addresses[name][1] for mode, name in zip(MODES, ("imap", "imaps"), strict=True)}
-
-    async def run(self, *command: str | Path, may_fail: bool = False, **environment: str) -> str:
-        """Run a program to its end; what it said. Fails the test when it does not succeed."""
-        about = {"PATH": os.environ["PATH"], **environment}
-        return await run_program(*command, folder=self.folder, environment=about, allowed=None if may_fail else (0,))
 
     def context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca))
