@@ -196,8 +196,7 @@ def _proxied_servers(text: str) -> tuple[str, ...]:
 _LIKE_THEIR_FLAGS = (
     *("build", "host", "load", "data", "transcripts", "strict_users", "hostname", "personality", "message_bytes_max"),
     *("tls_certificate", "tls_key", "tls_directory", "smarthost", "outbound_expire_seconds", "lmtp_socket", "handler"),
-    "handler_thread",
-    *("smtp_greeting_seconds", "newsfeed_tls_ca"),
+    *("handler_thread", "smtp_greeting_seconds", "newsfeed_tls_ca"),
     *(f"{name}_port" for name in PORTS),
 )
 _SETTINGS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {

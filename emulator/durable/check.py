@@ -22,8 +22,8 @@ from .directory_lock import DirectoryLock
 from .names import FILE_NAME
 from .rebuild import COLUMN_TYPES, rows_of_wrong_type
 
-NUMBERS = 2
-"""Rows of `meta`."""
+_META_ROWS = 2
+"""The folder id and the UIDVALIDITY given last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ def _examine_types(connection: sqlite3.Connection) -> Iterator[Problem]:
         count = rows_of_wrong_type(connection, table)
         if count:
             yield Problem("file damaged", f"{count} rows of {table} hold values of another type")
-    if connection.execute("SELECT count(*) FROM meta").fetchone()[0] < NUMBERS:
+    if connection.execute("SELECT count(*) FROM meta").fetchone()[0] < _META_ROWS:
         yield Problem("file damaged", "the numbers given last are not there any more")
 
 
