@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 from protocols.actor import Actor
 
@@ -58,13 +58,18 @@ class Handshake(asyncio.Protocol):
         self._before = before
         self._admission = admission
         self._address = "local"
+        self._stalled = False
+        """There is to be no handshake: what comes is read, for the peer's EOF, and not kept."""
         self._gone = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._hello = b""
+        """What came before TLS could read: with a PROXY header, and on uvloop, which reads in spite of a pause."""
         self.proxied_peer: tuple[str, int] | None = None
         """For whom a proxy speaks, as in `transport.Connection`, to which it is passed on."""
         self.proxied_header = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         name = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "local"
         address = self.proxied_peer or peer
@@ -74,9 +79,16 @@ class Handshake(asyncio.Protocol):
             transport.abort()
             return
         waiting = self._before(name)
-        if waiting is None:
+        self._stalled = waiting is not None
+        if not self._stalled:
             transport.pause_reading()  # the client's hello is for TLS
         self._spawn(Actor("handshake", doing=name), self._shake(transport, waiting))
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        if not self._stalled:
+            self._hello += data
+            self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone.set()
@@ -88,9 +100,7 @@ class Handshake(asyncio.Protocol):
                 raw.abort()
                 return
             early = _Early()
-            transport = await asyncio.get_running_loop().start_tls(
-                raw, early, self._context, server_side=True, ssl_handshake_timeout=self._seconds_max
-            )
+            transport = await self._start_tls(raw, early)
         except (OSError, ssl.SSLError):  # the peer's affair: it is gone
             raw.abort()
             return
@@ -109,6 +119,31 @@ class Handshake(asyncio.Protocol):
             connection.data_received(early.data)
         if early.eof:
             connection.eof_received()
+
+    async def _start_tls(self, raw: asyncio.Transport, early: _Early) -> asyncio.Transport | None:
+        loop = asyncio.get_running_loop()
+        shaking = asyncio.ensure_future(
+            loop.start_tls(raw, early, self._context, server_side=True, ssl_handshake_timeout=self._seconds_max)
+        )
+        try:
+            # start_tls runs up to its wait, and asks for two calls in the loop's next round: TLS is told of its
+            # transport, and may read. What is there already comes behind these, and before anything is read
+            await asyncio.sleep(0)
+            if self._hello:
+                loop.call_soon(self._give, raw.get_protocol())
+            return await shaking
+        finally:
+            shaking.cancel()
+
+    def _give(self, tls: Any) -> None:
+        """Let TLS, a BufferedProtocol on every loop, have what came too early."""
+        hello, self._hello = self._hello, b""
+        while hello:
+            room = tls.get_buffer(len(hello))
+            part = hello[: len(room)]
+            room[: len(part)] = part
+            tls.buffer_updated(len(part))
+            hello = hello[len(part) :]
 
     async def _stall(self, waiting: Awaitable[None]) -> None:
         """Until somebody lets go, or the peer gives up."""

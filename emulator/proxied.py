@@ -1,13 +1,13 @@
 """Connections through a load balancer: the PROXY header is read before the front-end sees the connection.
 
-With TLS from the first octet the header stands before the handshake, in the clear.
+With TLS from the first octet the header stands before the handshake, in the clear; what came with it is TLS's already.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from protocols.proxy import ProxyProblem, parse
 
@@ -28,21 +28,14 @@ class Proxied(Protocol):
 class Prelude(asyncio.Protocol):
     """Reads the header, then gives its transport to the connection that the front-end makes."""
 
-    def __init__(self, factory: Callable[[], Proxied], *, alone: bool = False) -> None:
-        """`alone`: read nothing behind the header, for that belongs to TLS."""
+    def __init__(self, factory: Callable[[], Proxied]) -> None:
         self._factory = factory
-        self._alone = alone
         self._data = bytearray()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._octets_at_once = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        if self._alone:
-            # asyncio's selector transports read so much at once; others (of Windows) read more, and TLS then fails
-            self._octets_at_once, transport.max_size = transport.max_size, 1  # type: ignore[attr-defined]
+        self._transport = transport = cast(asyncio.Transport, transport)
         self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS_MAX, transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -57,8 +50,6 @@ class Prelude(asyncio.Protocol):
             return
         if self._timer is not None:
             self._timer.cancel()
-        if self._alone:
-            self._transport.max_size = self._octets_at_once  # type: ignore[attr-defined]
         connection = self._factory()
         connection.proxied_header = bytes(self._data[: header.octets])
         if header.address:
@@ -74,6 +65,6 @@ class Prelude(asyncio.Protocol):
             self._timer.cancel()
 
 
-def proxied(factory: Callable[[], Proxied], *, alone: bool = False) -> Callable[[], Prelude]:
-    """A protocol factory for a listener behind a proxy; `alone` as in `Prelude`."""
-    return lambda: Prelude(factory, alone=alone)
+def proxied(factory: Callable[[], Proxied]) -> Callable[[], Prelude]:
+    """A protocol factory for a listener behind a proxy."""
+    return lambda: Prelude(factory)

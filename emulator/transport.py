@@ -13,7 +13,7 @@ import ssl
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from protocols.actor import Actor
 from protocols.ports import Clock, ConnectionLost, DeadlinePassed, Handle
@@ -151,8 +151,7 @@ class Connection(asyncio.Protocol):
     # --- called by asyncio --------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast(asyncio.Transport, transport)  # not of that class on uvloop
         if self._starting_tls:
             return
         transport.set_write_buffer_limits(high=self._settings.send_buffer_bytes_max)
