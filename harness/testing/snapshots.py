@@ -29,7 +29,7 @@ SNAPSHOTS_MAX = 100
 INSERTIONS_MAX = 16
 """So many messages are put back one by one; more of them are merged into the folder at once."""
 _SCALARS = (
-    *("created", "deleted", "description", "first_recent_uid", "gone", "closing", "highest_modseq", "name", "owner"),
+    *("created", "deleted", "description", "first_recent_uid", "gone", "highest_modseq", "name", "owner"),
     *("posting", "selectable", "size", "special_use", "uid_next", "uid_validity", "unseen", "vanished_floor"),
 )
 _ACCOUNTS = ("_passwords", "_tokens", "_lists")
@@ -315,6 +315,7 @@ class Snapshots:
                 setattr(folder, name, value)
             folder.uid_drawn, folder.modseq_drawn = folder.uid_next - 1, folder.highest_modseq
             folder.messages_pending = 0
+            folder.closing = False
             folder.leaving.clear()
             folder.pending_flags.clear()
         for table, names in snapshot.names.items():

@@ -35,6 +35,7 @@ def state(server: Server) -> Any:
                     list(folder.uids),
                     list(folder.vanished),
                     folder.gone,
+                    folder.closing,
                 ),
                 [(m.uid, m.modseq, m.flags, m.internal_date, m.content.digest, m.expunged) for m in folder.messages],
             )
