@@ -146,6 +146,7 @@ async def fetch_index(session: ImapSession, view: View, messages: list[tuple[int
         columns = [step.index.values(view, some) if step.index is not None else next(computed) for step in plan.steps]
         heads = [message.uid for message in some] if session.uidonly else [number for number, _ in there]
         if plan.has_flags:
+            session.send(view.announce_keywords())
             view.forget_changes(some)
         for row in zip(heads, *columns, strict=True):
             line = template % row
@@ -228,6 +229,8 @@ async def _write(session: ImapSession, view: View, batch: list[_Ready], plan: Pl
         if unseen and "s" in session.rights(view.folder):
             await session.services.store.set_flags(view.folder, unseen, "+", _SEEN_ONLY)
             told = {message.uid for message in unseen}
+    if told or plan.has_flags:
+        session.send(view.announce_keywords())
     for ready in batch:
         session.send(_render(session, view, ready, plan, flags_too=ready.message.uid in told))
 

@@ -118,14 +118,14 @@ async def _store(
     session: ImapSession, view: View, messages: list[tuple[int, Any]], storing: Storing, flags: frozenset[str]
 ) -> Reply:
     known_before = {m.uid: m.flags for _, m in messages if not view.has_change(m.uid)} if storing.silent else {}
-    gone = any(message.expunged for _, message in messages)
     done, failed = await set_flags(
         session, view, [m for _, m in messages], storing.mode, flags, storing.unchanged_since
     )
+    gone = any(message.expunged for _, message in messages)
     by_uid = session.verb.startswith(b"UID ")
     accepted = {message.uid for message in done}
-    if storing.mode != "-" and accepted:
-        session.send(view.announce_keywords(flags))
+    if accepted:
+        session.send(view.announce_keywords(flags if storing.mode != "-" else ()))
     for number, message in messages:
         uid = message.uid
         if uid not in accepted or message.expunged:

@@ -31,6 +31,10 @@ class View:
         self.announced_recent = 0
         self.keywords: set[str] = set()
         """Keywords that the peer was told of in FLAGS."""
+        self._known: set[str] = set(SYSTEM)
+        """These and the system flags."""
+        self._untold: set[str] = set()
+        """Flags of changed messages; among them are keywords that the peer was not told of."""
         self.saved: list[int] = []
         """UIDs of the saved search result, `$` (RFC 5182)."""
         self.gone_folder = False
@@ -59,6 +63,8 @@ class View:
     def flags_changed(self, message: Any) -> None:
         """Flags (or the mod-sequence) of a message are others."""
         self._changed[message.uid] = message
+        if not message.flags <= self._known:
+            self._untold |= message.flags
         if self.contexts:
             self.dirty[message.uid] = message
         self.session.something_happened()
@@ -148,7 +154,8 @@ class View:
         """Collect the keywords in use: one pass, at SELECT."""
         seen: set[frozenset[str]] = {message.flags for message in self.messages}
         for flags in seen:
-            self.keywords.update(flag for flag in flags if not flag.startswith("\\"))
+            self.keywords |= flags - self._known
+            self._known |= flags
 
     def flags_line(self) -> bytes:
         """The untagged FLAGS response: system flags and keywords in use."""
@@ -170,12 +177,15 @@ class View:
         names = " ".join(self.permanent_flags()).encode("ascii", "replace")
         return b"* OK [PERMANENTFLAGS (" + names + b")] Flags permitted\r\n"
 
-    def announce_keywords(self, flags: Iterable[str]) -> bytes:
-        """FLAGS and PERMANENTFLAGS anew, where a keyword appears that the peer has not seen."""
-        fresh = {flag for flag in flags if not flag.startswith("\\")} - self.keywords
+    def announce_keywords(self, flags: Iterable[str] = ()) -> bytes:
+        """FLAGS and PERMANENTFLAGS anew, where a keyword appears that the peer has not seen: before flags are told."""
+        if self._untold:
+            flags, self._untold = {*flags, *self._untold}, set()
+        fresh = set(flags) - self._known
         if not fresh:
             return b""
         self.keywords |= fresh
+        self._known |= fresh
         return self.flags_line() + self.permanent_flags_line()
 
     # --- following the mailbox ----------------------------------------------------------------------------------------
@@ -267,14 +277,12 @@ class View:
     def _apply_changes(self) -> bytes:
         changed, self._changed = self._changed, {}
         lines = []
-        flags: set[str] = set()
         for uid in sorted(changed):
             message = changed[uid]
             number = 0 if message.expunged else self.number_of(uid)
             if number:
-                flags |= message.flags
                 lines.append(self.session.flags_response(self, number, message))
-        return self.announce_keywords(flags) + b"".join(lines) if lines else b""
+        return self.announce_keywords() + b"".join(lines) if lines else b""
 
     # --- counts -------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 `run(port, seed, clients, seconds | commands)` drives one mailbox from many sessions. Every client checks each untagged
 response against its own model: message numbers, EXISTS never shrinking but by EXPUNGE, no EXPUNGE during FETCH, STORE
-and SEARCH, one UID for each number, ascending UIDs, flags of messages that only it changed, literals of the right text.
+and SEARCH, one UID for each number, ascending UIDs, no keyword that was not in FLAGS, literals of the right text.
 The commands come from the seed; what the other sessions do in between depends on the event loop. `run_mixed` adds
 clients that keep their state by extensions (live searches, NOTIFY, UIDONLY, QRESYNC) and compares it when all is quiet.
 """
@@ -54,6 +54,8 @@ class StressClient:
         """UID by number; 0: not known yet."""
         self.marks: dict[int, bytes] = {}
         self.modseqs: dict[int, int] = {}
+        self.keywords: set[bytes] = set()
+        """Of the last FLAGS response, in capitals."""
         self.uid_next = 1
         self.command = b""
         self.selections = 0
@@ -126,6 +128,8 @@ class StressClient:
             for text in response[8:].split():
                 if not 1 <= int(text) <= len(self.uids):
                     self.complain(f"SEARCH gave {text!r}")
+        elif response.startswith(b"* FLAGS ("):
+            self.keywords = set(response[9:-3].upper().split())
         elif response.startswith(b"* BYE"):
             self.complain(f"{response!r}")
 
@@ -165,6 +169,8 @@ class StressClient:
                     b"\\Seen", b"\\Answered", b"\\Flagged", b"\\Deleted", b"\\Draft", b"\\Recent",
                 ):  # fmt: skip
                     self.complain(f"flag {flag!r}")
+                if not flag.startswith(b"\\") and flag.upper() not in self.keywords:
+                    self.complain(f"{flag!r} was not in FLAGS")
             if uid and b"\\Recent" in flags[1]:
                 mine = (self.name, self.selections)
                 if self.complaints.recent.setdefault(uid, mine) != mine:
