@@ -1,6 +1,6 @@
 """SMTP messages a second on kept connections: mailjam with all that is behind it, beside bare aiosmtpd.
 
-    python benchmarks/smtp.py [--seconds 5] [--connections 8] [--octets 4096] [--pipelining]
+    python benchmarks/smtp.py [--seconds 5] [--connections 8] [--octets 4096] [--pipelining] [--loop uvloop]
 
 Servers and client run in processes of their own; the client is the same raw asyncio client for both.
 """
@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import multiprocessing
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -27,7 +30,17 @@ def message(octets: int) -> bytes:
     return (head + line * (octets // len(line) + 1))[: max(octets - 2, len(head))] + b"\r\n"
 
 
-def serve_mailjam(pipe: Connection) -> None:
+SECONDS_OVER_MAX = 30
+"""How long a server may take beyond the time for which it is asked to work."""
+
+
+def run_on(loop: str, coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run it on asyncio's own loop or on uvloop."""
+    with asyncio.Runner(loop_factory=importlib.import_module(loop).new_event_loop) as runner:
+        runner.run(coroutine)
+
+
+def serve_mailjam(pipe: Connection, loop: str) -> None:
     from emulator.config import Settings  # noqa: PLC0415 - each server in a process of its own
     from emulator.server import Server  # noqa: PLC0415
 
@@ -43,10 +56,10 @@ def serve_mailjam(pipe: Connection) -> None:
                 (server.inbound.delivered_count, waiting, time.perf_counter() - started, time.process_time() - before)
             )
 
-    asyncio.run(run())
+    run_on(loop, run())
 
 
-def serve_aiosmtpd(pipe: Connection) -> None:
+def serve_aiosmtpd(pipe: Connection, loop: str) -> None:
     from aiosmtpd.smtp import SMTP  # noqa: PLC0415
 
     class Nothing:
@@ -61,7 +74,7 @@ def serve_aiosmtpd(pipe: Connection) -> None:
         await asyncio.to_thread(pipe.recv)
         pipe.send((0, 0, 0.0, time.process_time() - before))
 
-    asyncio.run(run())
+    run_on(loop, run())
 
 
 class Client(asyncio.Protocol):
@@ -116,7 +129,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(ConnectionError(str(exc)))
+            self.done.set_exception(ConnectionError(f"the server closed the connection: {exc}"))
 
 
 async def load(address: tuple[str, int], arguments: argparse.Namespace) -> tuple[float, list[float]]:
@@ -130,9 +143,40 @@ async def load(address: tuple[str, int], arguments: argparse.Namespace) -> tuple
             lambda: Client(octets, until, arguments.pipelining, arguments.recipients), *address[:2]
         )
         clients.append(client)
-    await asyncio.gather(*(client.done for client in clients))
+    async with asyncio.timeout(arguments.seconds + SECONDS_OVER_MAX):
+        await asyncio.gather(*(client.done for client in clients))
     latencies = sorted(latency for client in clients for latency in client.latencies)
     return sum(client.sent for client in clients) / (time.perf_counter() - started), latencies
+
+
+def answer_of(pipe: Connection) -> Any:
+    """What the server tells. Raises EOFError when it ended, TimeoutError when it says nothing."""
+    if not pipe.poll(SECONDS_OVER_MAX):
+        raise TimeoutError
+    return pipe.recv()
+
+
+def measure(name: str, serve: Callable[[Connection, str], None], arguments: argparse.Namespace) -> str:
+    """One line about one server. Raises EOFError, OSError, TimeoutError, RuntimeError when it fails."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, arguments.loop), daemon=True)
+    process.start()
+    theirs.close()  # so that the end of the server is the end of the pipe
+    try:
+        rate, latencies = asyncio.run(load(answer_of(ours), arguments))
+        ours.send("stop")
+        delivered, waiting, seconds, processor = answer_of(ours)
+    finally:
+        process.join(1)
+        process.kill()
+    half, late = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
+    return (
+        f"{name:9} {rate:7.0f} messages/s  {rate * arguments.octets / 1e6:6.1f} MB/s"
+        f"  p50 {half * 1e3:.2f} ms  p99 {late * 1e3:.2f} ms"
+        f"  server {processor / len(latencies) * 1e6:.0f} us of processor time a message"
+        + (f"  delivered {delivered}; {waiting} were waiting, done {seconds:.2f} s later" if delivered else "")
+    )
 
 
 def main() -> None:
@@ -143,26 +187,14 @@ def main() -> None:
     parser.add_argument("--recipients", type=int, default=1)
     parser.add_argument("--pipelining", action="store_true")
     parser.add_argument("--only", choices=["mailjam", "aiosmtpd"])
+    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="of the servers")
     arguments = parser.parse_args()
-    servers = {"aiosmtpd": serve_aiosmtpd, "mailjam": serve_mailjam}
-    context = multiprocessing.get_context("spawn")
-    for name, serve in servers.items():
-        if arguments.only and name != arguments.only:
-            continue
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs,))
-        process.start()
-        rate, latencies = asyncio.run(load(ours.recv(), arguments))
-        ours.send("stop")
-        delivered, waiting, seconds, processor = ours.recv()
-        process.join()
-        half, late = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
-        print(
-            f"{name:9} {rate:7.0f} messages/s  {rate * arguments.octets / 1e6:6.1f} MB/s"
-            f"  p50 {half * 1e3:.2f} ms  p99 {late * 1e3:.2f} ms"
-            f"  server {processor / len(latencies) * 1e6:.0f} us of processor time a message"
-            + (f"  delivered {delivered}; {waiting} were waiting, done {seconds:.2f} s later" if delivered else "")
-        )
+    for name, serve in {"aiosmtpd": serve_aiosmtpd, "mailjam": serve_mailjam}.items():
+        if arguments.only in (None, name):
+            try:
+                print(measure(name, serve, arguments))
+            except (EOFError, OSError, TimeoutError, RuntimeError) as error:
+                sys.exit(f"{name} failed: {type(error).__name__} {error}")
 
 
 if __name__ == "__main__":
