@@ -162,6 +162,8 @@ class Session:
 
     def close(self) -> None:
         """Drop the connection, without a farewell that a peer which has stopped would never answer."""
+        if self.writer is not None:
+            self.writer.transport.abort()
         if self._tcp is not None:
             self._tcp.abort()
         self._tcp = self.writer = None

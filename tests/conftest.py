@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from emulator.config import Settings, front_end_with, limits_with, parse_account, parse_bearer_token
 from emulator.server import Server
@@ -24,6 +26,10 @@ CORPUS = ROOT.parent / "shared" / "corpus"
 DEFAULT = Settings(front_end=FrontEndSettings(hostname="mailjam.test"))
 
 StartServer = Callable[..., Awaitable[Server]]
+
+# How fast examples come says how busy the machine is, and nothing of what is tested.
+hypothesis_settings.register_profile("mailjam", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("mailjam")
 
 
 def corpus_files(*suffixes: str) -> list[Path]:
