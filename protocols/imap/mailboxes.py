@@ -81,13 +81,14 @@ def select_syntax(scanner: Scanner) -> Selection:
 
 
 def _resync(scanner: Scanner) -> Resync:
+    """RFC 7162 section 3.2.5. Mod-sequences begin at 1; clients that know none yet say 0, as in CHANGEDSINCE."""
     scanner.space()
     scanner.take(b"(")
     uid_validity = scanner.number()
     scanner.space()
     modseq = scanner.number(MODSEQ_MAX)
-    if not uid_validity or not modseq:
-        raise Bad("UIDVALIDITY and mod-sequence are not 0")
+    if not uid_validity:
+        raise Bad("UIDVALIDITY is not 0")
     known_uids = numbers = uids = None
     if scanner.try_space():
         if scanner.peek() != 0x28:
