@@ -255,8 +255,7 @@ class View:
                 flags |= message.flags
             self._changed.pop(message.uid, None)
         out = self.announce_keywords(flags) + b"* %d EXISTS\r\n" % len(self.messages)
-        if not self.read_only:
-            self.claim_recent(there)
+        self.claim_recent(there)
         if not self.session.rev2:
             self.announced_recent = len(self.recent)
             out += b"* %d RECENT\r\n" % self.announced_recent
@@ -269,9 +268,11 @@ class View:
         return out
 
     def claim_recent(self, messages: Sequence[Any]) -> None:
-        """Those of the messages that no session has had as \\Recent are this session's."""
-        if messages and messages[-1].uid >= self.folder.first_recent_uid:
-            first = self.session.services.store.claim_recent(self.folder)
+        """Those of the messages that no session has had as \\Recent are this session's; EXAMINE does not claim them."""
+        first = self.folder.first_recent_uid
+        if messages and messages[-1].uid >= first:
+            if not self.read_only:
+                first = self.session.services.store.claim_recent(self.folder)
             self.recent.update(message.uid for message in messages if message.uid >= first)
 
     def _apply_changes(self) -> bytes:
