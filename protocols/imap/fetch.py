@@ -259,8 +259,11 @@ def _render(session: ImapSession, view: View, ready: _Ready, plan: Plan, *, flag
     if flags_too and not plan.has_flags:
         assert FLAGS_STEP.index is not None
         text += b" " + FLAGS_STEP.index.of(view, message)
-    if flags_too and session.condstore and not plan.has_modseq:
-        text += b" MODSEQ (%d)" % message.modseq
+    if flags_too and session.condstore:  # RFC 7162 section 3.2.4: a FETCH that sets \Seen tells both
+        if not (plan.has_uid or session.uidonly):
+            text += b" UID %d" % message.uid
+        if not plan.has_modseq:
+            text += b" MODSEQ (%d)" % message.modseq
     if flags_too or plan.has_flags:
         view.forget_change(message.uid)
     pieces.append(text + b")\r\n")

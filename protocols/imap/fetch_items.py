@@ -103,6 +103,7 @@ class Plan:
     """For reports: `BODY[]`."""
     uid_implied: bool = False
     """Whether the first step, UID, is there for the command's sake and was not asked for."""
+    has_uid: bool = False
 
     def as_asked(self) -> Plan:
         """Without what was not asked for: in a UIDFETCH the UID stands in front (RFC 9586 section 3.3)."""
@@ -255,6 +256,7 @@ class _Reader:
             MODSEQ_STEP in steps,
             text,
             self.uid_implied,
+            UID_STEP in steps,
         )
 
 

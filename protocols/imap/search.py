@@ -150,8 +150,6 @@ def search_syntax(scanner: Scanner) -> Searching:
 
 def read_program(session: ImapSession, scanner: Scanner, charset: bytes | None, *, pinned: bool = False) -> Key:
     """The keys of a search; `pinned`: what has a number now is meant for good. Raises Bad, No [BADCHARSET]."""
-    if charset is not None and session.utf8 and charset.upper() != b"UTF-8":
-        raise Bad("after ENABLE UTF8=ACCEPT the charset is UTF-8")
     codec = charset_codec(charset) if charset is not None else "utf-8"
     return KeyReader(scanner, selected(session), session.services.clock.time(), codec, pinned=pinned).program()
 
@@ -162,10 +160,13 @@ async def search(session: ImapSession, searching: Searching) -> Reply:
     view = selected(session)
     options = searching.options
     by_uid = require_uid(session)
+    charset = searching.charset
+    if charset is not None and "UTF8=ACCEPT" in session.enabled and charset.upper() != b"UTF-8":
+        raise Bad("after ENABLE UTF8=ACCEPT the charset is UTF-8")
     if options.update:
         check_tag(session, view)
     try:
-        program = read_program(session, searching.scanner, searching.charset, pinned=options.update)
+        program = read_program(session, searching.scanner, charset, pinned=options.update)
         found = await run(session, view, program)
     except PortError:
         if options.save:
