@@ -100,7 +100,7 @@ def _date(seconds: float) -> str:
 
 def _part(boundary: str, kind: str, encoding: str, octets: bytes) -> bytes:
     head = _lines(f"--{boundary}", f"Content-Type: {kind}", f"Content-Transfer-Encoding: {encoding}")
-    return head + b"\r\n" + octets + (b"" if octets.endswith(b"\r\n") else b"\r\n")
+    return head + b"\r\n" + octets + b"\r\n"  # the last line end is the boundary's (RFC 2046 section 5.1.1)
 
 
 def _words(hostname: str, action: str, outcomes: Sequence[Outcome]) -> bytes:

@@ -22,6 +22,8 @@ class Limits:
     """A literal before login."""
     message_bytes_max: int = 64 << 20
     """A message or article, as transmitted (SIZE, APPENDLIMIT)."""
+    hops_max: int = 100
+    """Received fields of a message; one with more goes in a circle (RFC 5321 section 6.3 asks for at least 100)."""
     recipients_max: int = 32766
     """Recipients of one SMTP message (KB Q272672: 0x7FFE)."""
     bad_commands_max: int = 50

@@ -317,6 +317,7 @@ class SmtpSession(Session["SmtpSession"]):
             assert self.transaction is not None
             if self.transaction.options.get("body") != "BINARYMIME":
                 trace.check_lines(octets, nul_refused=self.settings.smtp_nul_refused)
+            trace.check_hops(octets, self.limits.hops_max)
             return await self.accept_message(octets)
         except Refusal as refusal:
             return self.message_refused(self.reply(refusal.code, refusal.enhanced, str(refusal)))
@@ -356,9 +357,9 @@ class SmtpSession(Session["SmtpSession"]):
             self._trace_prefix = self.voice.received_from(self, self._trace_utf8)
         self._message_count += 1
         only = transaction.recipients[0] if len(transaction.recipients) == 1 else ""
-        return trace.received(
-            self._trace_prefix, f"{self._trace_id}{self._message_count:X}", only, self.services.clock.time()
-        )
+        identifier = f"{self._trace_id}{self._message_count:X}"
+        priority = transaction.options.get("priority")
+        return trace.received(self._trace_prefix, identifier, only, self.services.clock.time(), priority)
 
     def forget_trace(self) -> None:
         """What the trace field says of the peer has changed."""

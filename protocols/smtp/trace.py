@@ -25,15 +25,32 @@ def date_time(seconds: float) -> bytes:
     return _date_text
 
 
-def received(prefix: bytes, identifier: str, only_recipient: str, seconds: float) -> bytes:
+def received(prefix: bytes, identifier: str, only_recipient: str, seconds: float, priority: int | None = None) -> bytes:
     """The whole field. `prefix` is everything up to the identifier; `for` names a recipient only if it is the only one.
 
-    RFC 5321 section 7.6: naming one of several recipients would tell the others.
+    RFC 5321 section 7.6: naming one of several recipients would tell the others. `priority`: what MT-PRIORITY asked for
+    (RFC 6710 section 6).
     """
     line = b"%b id %b" % (prefix, identifier.encode())
     if only_recipient:
         line += b"\r\n\tfor <%b>" % only_recipient.encode()
+    if priority is not None:
+        line += b"\r\n\tPRIORITY %d" % priority
     return b"%b; %b\r\n" % (line, date_time(seconds))
+
+
+_HOP = re.compile(rb"(?:^|\n)received[ \t]*:", re.IGNORECASE)
+
+
+def check_hops(octets: bytes, hops_max: int) -> None:
+    """Refuse a message that goes in a circle. Raises Refusal."""
+    header_octets = octets.find(b"\r\n\r\n")
+    if 0 <= header_octets <= hops_max * len(b"Received:\r\n"):
+        return  # so many do not fit
+    header = octets if header_octets < 0 else octets[:header_octets]
+    hops = sum(1 for _ in _HOP.finditer(header))
+    if hops > hops_max:
+        raise Refusal(554, "5.4.6", f"too many hops: {hops} Received fields")
 
 
 _HIDDEN_END = re.compile(rb"(?:^|\n)\0++\.\0*+\r\n")

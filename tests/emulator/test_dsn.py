@@ -58,6 +58,12 @@ def test_what_is_returned(action: str, options: dict[str, Any], octets: bytes, k
     assert f"Content-Type: {kind}\r\n".encode() in written
 
 
+def test_the_last_line_of_each_part_is_whole() -> None:
+    written, _ = make(FAILED)  # the line end before a boundary belongs to the boundary (RFC 2046 section 5.1.1)
+    for line in (b"<b@y> (far.example said): 550 5.1.1 no", b"Diagnostic-Code: smtp; 550 5.1.1 no", b"body"):
+        assert line + b"\r\n\r\n--=_t0ken" in written
+
+
 def test_in_utf8() -> None:
     octets, _ = make(dsn.Outcome("j\u00f6rg@y", dsn.FAILED, "5.1.1", "no"))
     assert b"Content-Type: message/global-delivery-status" in octets

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocols.smtp.grammar import Refusal
-from protocols.smtp.trace import check_lines, date_time, received
+from protocols.smtp.trace import check_hops, check_lines, date_time, received
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,15 @@ def test_the_trace_field() -> None:
         b"id ID1\r\n\tfor <a@b>; Thu, 1 Jan 1970 00:00:00 +0000\r\n"
     )
     assert b"for" not in received(b"Received: x", "ID1", "", 0)
+    assert received(b"Received: x", "ID1", "a@b", 0, priority=-3).startswith(
+        b"Received: x id ID1\r\n\tfor <a@b>\r\n\tPRIORITY -3; "  # RFC 6710 section 6
+    )
+
+
+@given(st.binary(max_size=200), st.integers(0, 20))
+def test_hops_are_counted_in_the_header(body: bytes, hops: int) -> None:
+    octets = b"Received: x\r\n" * hops + b"Subject: received: x\r\n\r\nReceived: x\r\n" + body
+    check_hops(octets, hops)
+    if hops:
+        with pytest.raises(Refusal, match=f"{hops} Received fields"):
+            check_hops(octets, hops - 1)
