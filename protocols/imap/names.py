@@ -135,13 +135,13 @@ def encode_name(name: str, utf8: bool) -> bytes:
 
 
 class Pattern:
-    """A LIST pattern: `*` matches all, `%` all but the separator (RFC 9051 section 6.3.9). INBOX in any case.
+    """A LIST pattern: `*` matches all, `%` all but the separator (RFC 9051 section 6.3.9).
 
-    All positions at which the pattern may stand are followed at once, as bits of one number: time is linear in the
+    INBOX matches in any case, as the first level of a name too (section 5.1). All positions at which the pattern may stand are followed at once, as bits of one number: time is linear in the
     name, whatever the pattern.
     """
 
-    __slots__ = ("_all", "_end", "_level", "_masks", "_skip", "_start", "text")
+    __slots__ = ("_all", "_end", "_inbox", "_level", "_masks", "_skip", "_start", "text")
 
     def __init__(self, text: str) -> None:
         text = re.sub(r"[*%]*\*[*%]*", "*", normal(text))
@@ -152,6 +152,7 @@ class Pattern:
             self._masks[character] = self._masks.get(character, 0) | 1 << index
         self._all = self._masks.pop("*", 0)
         self._level = self._masks.pop("%", 0)
+        self._inbox = {letter: self._masks.get(letter, 0) | self._masks.get(letter.lower(), 0) for letter in "INBOX"}
         self._skip = self._all | self._level
         self._end = 1 << len(text)
         self._start = 1 | (self._skip & 1) << 1
@@ -160,19 +161,21 @@ class Pattern:
         """Whether the whole name matches."""
         if self.text == "*":
             return True
-        return self._run(name) or (
-            name == "INBOX" and self.text != self.text.upper() and Pattern(self.text.upper())._run(name)
-        )
+        states = self._start
+        if name[:5] == "INBOX" and name[5:6] in ("", SEPARATOR):
+            states = self._follow(states, "INBOX", self._inbox)
+            name = name[5:]
+        return bool(self._follow(states, name, self._masks) & self._end)
 
-    def _run(self, name: str) -> bool:
-        states, masks, skip = self._start, self._masks, self._skip
-        for character in name:
+    def _follow(self, states: int, text: str, masks: dict[str, int]) -> int:
+        skip = self._skip
+        for character in text:
             stay = self._all if character == SEPARATOR else skip
             states = (states & masks.get(character, 0)) << 1 | states & stay
             states |= (states & skip) << 1
             if not states:
-                return False
-        return bool(states & self._end)
+                break
+        return states
 
 
 class EncodedPattern(Pattern):

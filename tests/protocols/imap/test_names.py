@@ -68,6 +68,10 @@ def test_patterns_match_as_the_definition_says(pattern: str, name: str) -> None:
 def test_inbox_matches_in_any_case() -> None:
     assert compile_pattern("inb*").matches("INBOX")
     assert compile_pattern("inbox").matches("INBOX")
+    assert compile_pattern("inbox*").matches("INBOX/sub")
+    assert compile_pattern("i%/s*").matches("INBOX/sub")
+    assert not compile_pattern("inbox*").matches("INBOXES")
+    assert not compile_pattern("inbox/SUB").matches("INBOX/sub")
     assert not compile_pattern("inb*").matches("INBOARD")
 
 
