@@ -137,8 +137,8 @@ def encode_name(name: str, utf8: bool) -> bytes:
 class Pattern:
     """A LIST pattern: `*` matches all, `%` all but the separator (RFC 9051 section 6.3.9).
 
-    INBOX matches in any case, as the first level of a name too (section 5.1). All positions at which the pattern may stand are followed at once, as bits of one number: time is linear in the
-    name, whatever the pattern.
+    INBOX matches in any case, as the first level of a name too (section 5.1). All positions at which the pattern may
+    stand are followed at once, as bits of one number: time is linear in the name, whatever the pattern.
     """
 
     __slots__ = ("_all", "_end", "_inbox", "_level", "_masks", "_skip", "_start", "text")
