@@ -41,14 +41,14 @@ class ContentItem:
     @property
     def needs_part(self) -> bool:
         """Whether the structure is needed, not the octets alone."""
-        return bool(self.section.path or self.section.what or (self.binary and not self.section.path))
+        return bool(self.section.path or self.section.what or self.binary)
 
     def cut(self, octets: bytes, part: Part | None) -> tuple[bytes, bytes]:
         """What stands before the octets, and the octets. Raises No [UNKNOWN-CTE]."""
         found: bytes | None
         if part is None:
             found = octets
-        elif self.binary and self.section.path and not self.section.what:
+        elif self.binary and self.section.path:
             inner = find_part(part, self.section.path)
             found = None if inner is None or inner.type == "multipart" else decode_part(octets, inner)
         else:
@@ -185,7 +185,7 @@ _MACROS = {
     b"FULL": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY"),
 }
 _WORD = re.compile(rb"[A-Za-z0-9.]+")
-_PARTIAL = re.compile(rb"<([0-9]{1,20})(?:\.([0-9]{1,20}))?>")
+_PARTIAL = re.compile(rb"<([0-9]{1,20})\.([0-9]{1,20})>")
 _POSITION = re.compile(rb"-?[1-9][0-9]{0,9}")
 
 
@@ -228,15 +228,17 @@ class _Reader:
         section = scan_section(scanner)
         scanner.take(b"]")
         binary = word.startswith(b"BINARY")
+        if binary and section.what:
+            raise Bad("BINARY takes part numbers alone")
         size_only = word == b"BINARY.SIZE"
         label = b"%b[%b]" % (b"BINARY.SIZE" if size_only else b"BINARY" if binary else b"BODY", section.label)
         start, length = -1, 0
         if not size_only and scanner.peek() == 0x3C:
             partial = scanner.try_match(_PARTIAL)
             match = _PARTIAL.fullmatch(partial or b"")
-            if match is None or (match[2] is None and not binary):
+            if match is None:
                 raise Bad("a partial reads like <0.100>")
-            start, length = int(match[1]), int(match[2] or NUMBER_MAX)
+            start, length = int(match[1]), int(match[2])
             if not 0 < length <= NUMBER_MAX or start > NUMBER_MAX:
                 raise Bad("a partial has a length of at least 1, and 32-bit numbers")
             label += b"<%d>" % start
