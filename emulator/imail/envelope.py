@@ -73,6 +73,9 @@ Values = dict[Key, Value]
 _PREFIX = re.compile(r"([^\W\d_]{1,3}): (?=.)", re.DOTALL)
 RECIPIENTS_MAX = 32_766
 """Rows of the recipients table (KB Q272672 has this number)."""
+RECIPIENTS_FREE = 5_000
+OCTETS_PER_RECIPIENT_MIN = 100
+"""Of the header for each row behind the first RECIPIENTS_FREE: what names people more densely than this is no mail."""
 IMPORTANCE = {"low": 0, "non-urgent": 0, "normal": 1, "high": 2, "urgent": 2}
 PRIORITY = {"non-urgent": -1, "normal": 0, "urgent": 1}
 SENSITIVITY = {"normal": 0, "personal": 1, "private": 2, "company-confidential": 3}
@@ -115,7 +118,7 @@ def header_properties(headers: HeaderBlock, received_at: float | None, addresses
     """Properties of the message that its header block holds. Never raises."""
     values: Values = {}
     _subject(headers, values)
-    _originators(headers, values, addresses_max)
+    _originators(headers, values, _allowance(headers, addresses_max))
     present = headers.first
     for name, key in _TEXTS:
         if name in present and (raw := headers.get(name)) is not None and (text := " ".join(decode_words(raw).split())):
@@ -215,9 +218,14 @@ def _named(headers: HeaderBlock, values: Values) -> None:
             values[key] = decode_words(value)
 
 
+def _allowance(headers: HeaderBlock, addresses_max: int) -> int:
+    return min(addresses_max, RECIPIENTS_FREE + (headers.end - headers.start) // OCTETS_PER_RECIPIENT_MIN)
+
+
 def recipients(headers: HeaderBlock, addresses_max: int) -> list[Recipient]:
-    """Rows for To, Cc and Bcc in this order."""
+    """Rows for To, Cc and Bcc in this order; those beyond the allowance stand in the header only."""
     rows: list[Recipient] = []
+    addresses_max = _allowance(headers, addresses_max)
     for name, kind in ((b"to", MAPI_TO), (b"cc", MAPI_CC), (b"bcc", MAPI_BCC)):
         for raw in headers.get_all(name):
             for display, email in mailboxes(raw, addresses_max - len(rows)):

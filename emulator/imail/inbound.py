@@ -38,9 +38,12 @@ class ConversionLimits:
     embedded_depth_max: int = 50
     """Messages inside messages that become property messages of their own."""
     embedded_messages_max: int = 1000
-    """Messages beside one another that do; those behind them are attachments whose data is the message."""
+    """Messages beside one another that do; those behind them are attachments whose data is the message. There are fewer
+    where they are smaller than OCTETS_PER_EMBEDDED_MIN on average, behind the first EMBEDDED_FREE."""
 
 
+EMBEDDED_FREE: Final = 200
+OCTETS_PER_EMBEDDED_MIN: Final = 4096
 DEFAULT_LIMITS: Final = ConversionLimits()
 
 
@@ -127,7 +130,9 @@ class _Source:
             return [opaque.opaque_attachment(self.layout.opaque)]
         if self._files is not None:
             return encoded_files.file_attachments(self._files)
-        left = self.limits.embedded_messages_max if self.depth + 1 < self.limits.embedded_depth_max else 0
+        left = 0
+        if self.depth + 1 < self.limits.embedded_depth_max:
+            left = min(self.limits.embedded_messages_max, EMBEDDED_FREE + len(self.octets) // OCTETS_PER_EMBEDDED_MIN)
         rows: list[Attachment] = []
         for leaf in self.layout.attachments:
             row = make_attachment(leaf, len(rows), self.embed if left > 0 else None)

@@ -14,6 +14,8 @@ _PREBUF: Final = (
 _COMPRESSED: Final = 0x75465A4C
 _UNCOMPRESSED: Final = 0x414C454D
 _DICTIONARY_OCTETS: Final = 4096
+_BITS: Final = tuple(1 << bit for bit in range(8))
+_REFERENCES: Final = struct.Struct(">8H")
 _HEADER: Final = struct.Struct("<IIII")
 
 
@@ -42,44 +44,53 @@ def decompress_rtf(octets: bytes, rtf_octets_max: int = 1 << 28) -> bytes | None
 
 
 def _decompress(octets: bytes, end: int, limit: int) -> bytes:
-    # the whole output stands behind the prebuffer, so that a dictionary offset is a distance backwards
-    out = bytearray(_PREBUF)
-    base = len(_PREBUF)
+    # The whole output stands behind the prebuffer, and that behind the part of the dictionary that nothing has been
+    # written to yet: offsets in the dictionary are those in the output, modulo its size.
+    out = bytearray(_DICTIONARY_OCTETS) + _PREBUF
+    base = size = len(out)
     position = _HEADER.size
-    while position < end and len(out) - base < limit:
+    whole_controls_end = end - 16
+    while position < end and size - base < limit:
         control = octets[position]
         position += 1
         if control == 0:
             out += octets[position : min(position + 8, end)]
             position += 8
+            size = len(out)
             continue
-        for bit in range(8):
+        if control == 0xFF and position <= whole_controls_end:
+            for token in _REFERENCES.unpack_from(octets, position):
+                start = size - (((size & 0xFFF) - (token >> 4)) & 0xFFF)
+                if start == size:
+                    return bytes(out[base : base + limit])
+                stop = start + (token & 15) + 2
+                if stop > size:  # it reaches into what it writes itself
+                    out += (out[start:] * 17)[: stop - start]
+                else:
+                    out += out[start:stop]
+                size += stop - start
+            position += 16
+            continue
+        for bit in _BITS:
             if position >= end:
                 break
-            if control & (1 << bit):
+            if control & bit:
                 if position + 1 >= end:
                     position = end
                     break
-                token = octets[position] << 8 | octets[position + 1]
+                low = octets[position + 1]
+                start = size - (((size & 0xFFF) - (octets[position] << 4 | low >> 4)) & 0xFFF)
                 position += 2
-                offset, length = token >> 4, (token & 15) + 2
-                write = len(out) % _DICTIONARY_OCTETS
-                if offset == write:
+                if start == size:
                     position = end
                     break
-                distance = (write - offset) % _DICTIONARY_OCTETS
-                start = len(out) - distance
-                if start < 0:
-                    # a part of the dictionary that nothing has been written to yet
-                    out += bytes(length)
-                elif distance >= length:
-                    out += out[start : start + length]
-                else:
-                    piece = bytes(out[start:])
-                    out += (piece * (length // distance + 1))[:length]
+                stop = start + (low & 15) + 2
+                out += (out[start:] * 17)[: stop - start] if stop > size else out[start:stop]
+                size += stop - start
             else:
                 out.append(octets[position])
                 position += 1
+                size += 1
     return bytes(out[base : base + limit])
 
 

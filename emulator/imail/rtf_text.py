@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 import struct
+from binascii import unhexlify
+from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
 from .codepages import codec_of
 
-_UNICODE: Final = re.compile(rb"\\u(-?[0-9]{1,10}) ?(?:\\'([0-9a-fA-F]{2})|(\?))")
-_TOKEN: Final = re.compile(
-    rb"((?:\\u-?[0-9]{1,10} ?(?:\\'[0-9a-fA-F]{2}|\?))++)|\\([a-zA-Z]{1,32})(?:(-?[0-9]{1,10}))? ?"
-    rb"|((?:\\'[0-9a-fA-F]{2})++)|\\((?s:.))|\{\\\*\\htmltag[0-9]{0,10} ?([^\\{}\r\n]*+)\}|(\{++|\}++)|[\r\n]+"
-    rb"|([^\\{}\r\n]+)"
-)
-_CODES, _WORD, _NUMBER, _HEX, _SYMBOL, _TAG, _BRACES, _PLAIN = range(1, 9)
+_codec_of = lru_cache(maxsize=64)(codec_of)
+_decode_few = lru_cache(maxsize=4096)(bytes.decode)
+"""Single characters between those of another code page: to look for the codec costs more than to decode."""
+
 _CHARSETS: Final = {
     0: 1252, 1: 0, 2: 42, 77: 10000, 128: 932, 129: 949, 130: 1361, 134: 936, 136: 950, 161: 1253, 162: 1254,
     163: 1258, 177: 1255, 178: 1256, 186: 1257, 204: 1251, 222: 874, 238: 1250, 254: 437, 255: 850,
@@ -39,8 +39,9 @@ _HIDDEN: Final = frozenset(
     b"footerf pntext pntxta pntxtb themedata colorschememapping latentstyles datastore listtable listoverridetable "
     b"rsidtbl generator xmlnstbl mmathPr fldinst bkmkstart bkmkend filetbl revtbl".split()
 )
-OCTETS_PER_TOKEN_MIN: Final = 5
-"""On average; what is denser than this is no document, and is read as far as the allowance goes."""
+OCTETS_PER_TOKEN_MIN: Final = 7
+"""On average, words that say nothing of the text apart; what is denser is no document, and is read as far as the
+allowance goes."""
 TOKENS_FREE: Final = 10_000
 _MEANT: Final = (
     frozenset(b"htmltag htmlrtf u uc ansicpg deff f fcharset plain bin".split())
@@ -49,6 +50,29 @@ _MEANT: Final = (
     | _HIDDEN
 )
 """Words that are not passed over (any is meant behind \\*)."""
+
+
+def _any_of(words: Iterable[bytes]) -> bytes:
+    """A pattern of any of the words in full, as a tree: no letter is looked at more than once."""
+    tree: dict[int, list[bytes]] = {}
+    for word in sorted(words):
+        tree.setdefault(word[0] if word else -1, []).append(word[1:])
+    branches = [
+        b"(?![a-zA-Z])" if letter < 0 else bytes([letter]) + _any_of(rest) for letter, rest in sorted(tree.items())
+    ]
+    return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
+
+
+_TOKEN: Final = re.compile(
+    rb"(?:\\(?!" + _any_of(_MEANT) + rb")(?:[a-zA-Z]{1,32})(?:-?[0-9]{1,10})? ?)++"
+    rb"|((?:\\u(-?[0-9]{1,10}) ?(?:\\'[0-9a-fA-F]{2}|\?))++)|\\([a-zA-Z]{1,32})(?:(-?[0-9]{1,10}))? ?"
+    rb"|((?:\\'[0-9a-fA-F]{2})++)|\\((?s:.))|\{\\\*\\htmltag[0-9]{0,10} ?([^\\{}\r\n]*+)\}|(\{++|\}++)"
+    rb"|([^\\{}\r\n]+)|[\r\n]+"
+)
+_CODES, _LAST_CODE, _WORD, _NUMBER, _HEX, _SYMBOL, _TAG, _BRACES, _PLAIN = range(1, 10)
+_TEXTS: Final = frozenset({_HEX, _PLAIN})
+_NUMBER_OF: Final = re.compile(rb"\\u(-?[0-9]++)")
+_UNICODE: Final = re.compile(rb"\\u(-?[0-9]{1,10}) ?(?:\\'([0-9a-fA-F]{2})|(\?))")
 DEPTH_MAX: Final = 1000
 """Groups inside one another; deeper ones are read in the state of this depth."""
 
@@ -105,31 +129,43 @@ class _Reader:
         self._shown = False
 
     def read(self, tokens_max: int) -> str:
+        pending = self._pending
         for match in islice(_TOKEN.finditer(self._rtf), tokens_max):
             kind = match.lastindex
-            if kind is None:  # a line end
-                continue
-            if kind == _CODES:
-                self._codes(match[1])
+            if kind is None:  # words that say nothing here, or a line end
+                if self._star and self._rtf[match.start()] == 0x5C:
+                    self._star = False
+                    self._hide()
+            elif kind in _TEXTS:
+                if self._shown or self._skip_octets:
+                    octets = match[kind]
+                    if kind == _HEX:
+                        octets = unhexlify(octets.translate(None, b"\\'"))
+                    if self._page and self._page == self._pending_page and not self._skip_octets:
+                        pending.append(octets)
+                    else:
+                        self._octets(octets)
+            elif kind == _CODES:
+                self._codes(match[_CODES], match[_LAST_CODE])
             elif kind <= _NUMBER:
-                word = match[2]
+                word = match[_WORD]
                 if self._star:
                     self._star = False
                     self._destination(word)
-                elif word in _MEANT:
-                    self._word(word, match[3])
-            elif kind == _PLAIN:
-                self._octets(match[8])
+                elif word == b"f":
+                    if kind == _NUMBER:
+                        self._font = self._last_font = int(match[_NUMBER])
+                        self._page = 0
+                else:
+                    self._word(word, match[_NUMBER])
             elif kind == _BRACES:
-                self._braces(match[7])
+                self._braces(match[_BRACES])
             elif kind == _TAG:
                 self._skip_octets, self._star = 0, False
-                if self._html and match[6]:
-                    self._add(match[6], self._default_page)
-            elif kind == _HEX:
-                self._octets(bytes.fromhex(match[4].translate(None, b"\\'").decode("ascii")))
+                if self._html and match[_TAG]:
+                    self._add(match[_TAG], self._default_page)
             else:
-                self._symbol(match[5])
+                self._symbol(match[_SYMBOL])
         self._flush()
         return "".join(self._out).rstrip("\0")
 
@@ -143,6 +179,8 @@ class _Reader:
             room = min(count, DEPTH_MAX - len(stack))
             self._too_deep += count - room
             stack += [(self._hidden, self._tag, self._suppressed, self._skip, self._font)] * room
+            return
+        if not stack:
             return
         above = min(count, self._too_deep)
         self._too_deep -= above
@@ -166,13 +204,16 @@ class _Reader:
         if page != self._pending_page:
             self._flush()
             self._pending_page = page
-            self._codec = codec_of(page)
+            self._codec = _codec_of(page)
         self._pending.append(octets)
 
     def _flush(self) -> None:
-        if self._pending:
-            self._out.append(b"".join(self._pending).decode(self._codec, "replace"))
-            self._pending.clear()
+        pending = self._pending
+        if pending:
+            octets = pending[0] if len(pending) == 1 else b"".join(pending)
+            decode = _decode_few if len(octets) <= 4 else bytes.decode
+            self._out.append(decode(octets, self._codec, "replace"))
+            pending.clear()
 
     def _text(self, text: str) -> None:
         if self._shown:
@@ -209,10 +250,6 @@ class _Reader:
         if word == b"u":
             if number is not None:
                 self._unicode(number)
-        elif word == b"f":
-            if number is not None:
-                self._font = self._last_font = number
-                self._page = 0
         elif word == b"plain":
             self._font = -1
             self._page = 0
@@ -246,24 +283,28 @@ class _Reader:
             # binary data is not looked for by length: what it holds is hidden with its group
             self._hide()
 
-    def _codes(self, run: bytes) -> None:
+    def _codes(self, run: bytes, last: bytes) -> None:
         """Several \\u, each with one character in its place for those who do not know it."""
-        found = _UNICODE.findall(run)
         if self._star:
             self._star = False
             self._hide()
-        if self._skip != 1 or len(found) == 1:
-            for number, digits, mark in found:
+        if self._skip != 1:
+            for number, digits, mark in _UNICODE.findall(run):
                 self._unicode(int(number))
-                self._octets(bytes.fromhex(digits.decode("ascii")) or mark)
+                self._octets(unhexlify(digits) or mark)
             return
         self._skip_octets = 0
         if self._shown:
-            units = [int(number) & 0xFFFF for number, _, _ in found]
+            unit = int(last) & 0xFFFF
+            if run.count(b"\\u") == 1 and not self._high and not 0xD800 <= unit < 0xE000:
+                self._text(chr(unit))
+                return
+            units = [int(number) & 0xFFFF for number in _NUMBER_OF.findall(run)]
             if self._high:
                 units.insert(0, self._high)
             self._high = units.pop() if 0xD800 <= units[-1] < 0xDC00 else 0
-            text = struct.pack(f"<{len(units)}H", *units).decode("utf-16-le", "ignore")  # a lone surrogate is nothing
+            # a lone surrogate is nothing
+            text = struct.pack(f"<{len(units)}H", *units).decode("utf-16-le", "ignore")
             if text:
                 self._text(text)
 

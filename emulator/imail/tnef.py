@@ -59,6 +59,9 @@ IID_IMESSAGE: Final = UUID("00020307-0000-0000-C000-000000000046")
 DEPTH_MAX: Final = 20
 PROPERTIES_MAX: Final = 100_000
 """Of one stream: its message, recipients and attachments together."""
+ATTACHMENTS_FREE: Final = 500
+OCTETS_PER_ATTACHMENT_MIN: Final = 256
+"""Of a stream, on average, behind the first ATTACHMENTS_FREE: one that is cut finer stays the file it came as."""
 
 _REND_DATA: Final = struct.Struct("<HiHHI")
 _DTR: Final = struct.Struct("<7H")
@@ -225,12 +228,15 @@ def _date(data: bytes) -> int | None:
 
 
 def message_from_tnef(octets: bytes) -> PropertyMessage | None:
-    """The message in a TNEF stream, or None where there is no signature. Never raises; linear.
+    """The message in a TNEF stream, or None where there is no signature or OCTETS_PER_ATTACHMENT_MIN is not met.
 
-    Damaged attributes give what stands before the damage; checksums are not insisted on.
+    Never raises; linear. Damaged attributes give what stands before the damage; checksums are not insisted on.
     """
     stream = ts.read_stream(octets)
     if stream is None:
+        return None
+    attachments = sum(item.identifier == ts.ATT_ATTACH_REND_DATA for item in stream.attributes)
+    if attachments > ATTACHMENTS_FREE + len(octets) // OCTETS_PER_ATTACHMENT_MIN:
         return None
     message = _Reader(stream, 0).read()
     message.settle()

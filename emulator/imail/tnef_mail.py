@@ -36,9 +36,12 @@ from .tnef import message_from_tnef, message_to_tnef
 
 Values = dict[Key, Value]
 
-PACKED_OCTETS_PER_TOKEN_MIN: Final = 2
+PACKED_OCTETS_PER_TOKEN_MIN: Final = 6
 """Of compressed RTF, beyond TOKENS_FREE: it grows to eight times its size at most, and must not take as much longer."""
-TOKENS_FREE: Final = 100_000
+TOKENS_FREE: Final = 30_000
+RTF_OCTETS_PER_PACKED_MAX: Final = 4
+"""What is read of an RTF that grows to more, beyond RTF_OCTETS_FREE, ends there; PR_RTF_COMPRESSED keeps all of it."""
+RTF_OCTETS_FREE: Final = 1 << 20
 TNEF_NAME: Final = "winmail.dat"
 _TNEF_TYPES: Final = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 _FROM_HEADER: Final = frozenset({*SENDER, *SENT_REPRESENTING, *READ_RECEIPT})
@@ -82,7 +85,7 @@ def rtf_bodies(values: Values) -> None:
         return
     if PR_HTML not in values:
         values[PR_NATIVE_BODY_INFO] = NATIVE_RTF
-        rtf = decompress_rtf(packed)
+        rtf = decompress_rtf(packed, RTF_OCTETS_FREE + len(packed) * RTF_OCTETS_PER_PACKED_MAX)
         if rtf is None:
             return
         tokens_max = TOKENS_FREE + len(packed) // PACKED_OCTETS_PER_TOKEN_MIN

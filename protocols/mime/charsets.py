@@ -142,11 +142,16 @@ def _codec_name(charset: str) -> str:
     found = _lookup(name)
     if found:
         return _ALIASES.get(found, found)
-    for candidate in (name.replace("windows-", "cp"), name.replace("cp-", "cp"), name.removeprefix("x-")):
-        found = _lookup(candidate) if candidate != name and candidate.translate(_UNDERSCORES) in _KNOWN else ""
-        if found:
-            return _ALIASES.get(found, found)
-    match = _ISO_8859.match(name)
+    if name.startswith("x-"):
+        candidate = name[2:]
+    elif "windows-" in name or "cp-" in name:
+        candidate = name.replace("windows-", "cp").replace("cp-", "cp")
+    else:
+        candidate = ""
+    found = _lookup(candidate) if candidate.translate(_UNDERSCORES) in _KNOWN else ""
+    if found:
+        return _ALIASES.get(found, found)
+    match = _ISO_8859.match(name) if "8859" in name else None
     if match:
         found = _lookup(f"iso8859_{match[1]}")
         return _ALIASES.get(f"iso8859-{match[1]}", found) if found else ""

@@ -22,7 +22,7 @@ BOUNDARY_OCTETS_MAX: Final = 200
 
 WORD_OCTETS_MAX: Final = 1000
 """In so many octets the word that a field begins with has to stand."""
-OCTETS_PER_PART_MIN: Final = 256
+OCTETS_PER_PART_MIN: Final = 512
 """On average, behind the first PARTS_FREE: what is cut finer is no mail."""
 PARTS_FREE: Final = 500
 

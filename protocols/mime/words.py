@@ -14,6 +14,7 @@ _WORD = re.compile(rb"=\?([^?*\s]{1,75})(?:\*[^?\s]{0,75})?\?([bBqQ])\?([^?\n]*+
 
 _PLAIN_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*\Z")
 _Q_SAFE = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!*+-/")
+_Q_SINGLE = bytes(_Q_SAFE) + b" "
 _Q_TEXT = [chr(octet) if octet in _Q_SAFE else "_" if octet == 32 else f"={octet:02X}" for octet in range(256)]
 
 ENCODED_WORDS_MAX = 20_000
@@ -103,9 +104,11 @@ def _is_plain(text: str) -> bool:
 def encode_chunks(text: str) -> list[bytes]:
     """Encoded words of at most 75 octets (UTF-8; B or Q, whichever is shorter); no character is cut in two."""
     octets = text.encode("utf-8", "surrogatepass")
-    q_length = sum(len(_Q_TEXT[octet]) for octet in octets)
+    q_length = len(octets) + 2 * len(octets.translate(None, _Q_SINGLE))
     use_q = q_length <= (len(octets) + 2) // 3 * 4
     room = ENCODED_WORD_OCTETS_MAX - len("=?utf-8?q??=")
+    if use_q and 0 < q_length <= room:
+        return [b"=?utf-8?q?" + "".join([_Q_TEXT[octet] for octet in octets]).encode("ascii") + b"?="]
     chunks: list[bytes] = []
     position = 0
     while position < len(octets):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import binascii
 
+from benchmarks.pathological import KINDS
 from emulator.imail import ConversionLimits, inbound, mac, outbound
+from emulator.imail.tnef_stream import ATT_ATTACH_REND_DATA, attribute, write_stream
 from emulator.properties import ATTACH_BY_VALUE
-from emulator.property_tags import PR_ATTACH_METHOD, PR_SUBJECT
+from emulator.property_tags import PR_ATTACH_METHOD, PR_HTML, PR_RTF_COMPRESSED, PR_SUBJECT
 from protocols.mime import parse
 
 
@@ -60,3 +63,40 @@ def test_parts_over_the_limit_belong_to_the_last_one() -> None:
     root = parse(octets)
     assert 500 <= len(root.children) < 1000
     assert root.children[-1].end == len(octets)
+
+
+def test_dense_recipients_are_bounded_by_the_size_of_the_header() -> None:
+    octets = b"To: " + b"a@b," * 25_000 + b"\r\nSubject: x\r\n\r\n"
+    message = inbound(octets)
+    assert len(message.recipients) == 5_000 + (len(octets) - 2) // 100
+    message[PR_SUBJECT] = "y"
+    assert outbound(message).count(b"a@b") == 25_000
+
+
+def test_small_messages_in_great_number_stay_octets() -> None:
+    part = b"--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: %03d\r\n\r\nbody\r\n"
+    octets = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"".join(part % number for number in range(230))
+    attachments = inbound(octets).attachments
+    assert [row.embeds for row in attachments] == [True] * (200 + len(octets) // 4096) + [False] * (
+        30 - len(octets) // 4096
+    )
+    assert attachments[-1].data == b"Subject: 229\r\n\r\nbody\r\n"
+
+
+def test_a_winmail_that_is_cut_too_fine_stays_a_file() -> None:
+    stream = write_stream([attribute(2, ATT_ATTACH_REND_DATA, bytes(14))] * 1000)
+    octets = b"Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(
+        stream
+    )
+    (attachment,) = inbound(octets).attachments
+    assert attachment.data == stream
+
+
+def test_an_rtf_bomb_keeps_its_octets() -> None:
+    octets = KINDS["TNEF: RTF bomb 2"](200_000)
+    message = inbound(octets)
+    packed = message[PR_RTF_COMPRESSED]
+    assert len(packed) > 140_000
+    assert 0 < len(message[PR_HTML]) < len(packed) * 8
+    message.forget_original()
+    assert inbound(outbound(message))[PR_RTF_COMPRESSED] == packed
