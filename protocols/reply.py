@@ -6,6 +6,7 @@ transport as they are, so that a message body is not copied for each reader.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 Reply = bytes | tuple[bytes, ...]
@@ -13,18 +14,24 @@ Reply = bytes | tuple[bytes, ...]
 
 CRLF = b"\r\n"
 DOT_END = b".\r\n"
+_LONE_DOT = re.compile(rb"(?<=\n)\.(?=\r?\n)")
 
 
 def stuff(octets: bytes) -> bytes:
     """Dot-stuff a body and make sure that it ends with CRLF (RFC 1939 section 3, RFC 3977 section 3.1.1).
 
-    Lines end at CRLF only: a dot behind a lone LF is left alone, as the reader at the other end will.
+    Lines end at CRLF only. But clients that read at LF (Python's poplib and nntplib among them) would take a lone dot
+    between lone LFs for the end, and what follows for the next reply: that one gets a second dot too.
     """
-    if b"\r\n." in octets:
-        octets = octets.replace(b"\r\n.", b"\r\n..")
+    if octets and not octets.endswith(CRLF):
+        octets += CRLF
     if octets.startswith(b"."):
         octets = b"." + octets
-    return octets if not octets or octets.endswith(CRLF) else octets + CRLF
+    if b"\n." in octets:
+        octets = octets.replace(b"\r\n.", b"\r\n..")
+        if b"\n.\n" in octets or b"\n.\r\n" in octets:
+            octets = _LONE_DOT.sub(b"..", octets)
+    return octets
 
 
 def block(first: bytes, octets: bytes) -> Reply:

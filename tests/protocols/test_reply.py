@@ -12,6 +12,12 @@ def test_stuffing_touches_lines_that_begin_with_a_dot() -> None:
     assert stuff(b"") == b""
 
 
+def test_no_reader_takes_a_lone_dot_between_lone_lfs_for_the_end() -> None:
+    assert stuff(b"a\n.\n.\nb\n.\r\n\r\n.\r\n") == b"a\n..\n..\nb\n..\r\n\r\n..\r\n"
+    assert stuff(b"a\n.") == b"a\n..\r\n"
+    assert stuff(b".\nb\n..\n") == b"..\nb\n..\n\r\n"
+
+
 def test_a_body_without_dots_is_not_copied() -> None:
     octets = b"x" * 1000 + b"\r\n"
     assert stuff(octets) is octets
