@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from protocols.mime.address import parse_addresses
@@ -20,24 +21,30 @@ def type_of(article: Article) -> str:
     return words[0].decode("ascii", "replace").lower() if words else ""
 
 
-async def obey(services: Services, article: Article) -> None:
-    """Do what a control message says; one that cannot be done is passed over, as the article itself was taken."""
-    try:
-        superseded = article.get(b"supersedes")
-        if superseded:
+async def withdraw(services: Services, article: Article) -> None:
+    """Do what `cancel` and Supersedes say, before the article that says so is stored.
+
+    Whoever sent it was not answered yet: should this process end in between, it comes again. The other way round the
+    article would be here, never to be looked at again, and what it withdraws too.
+    """
+    with contextlib.suppress(PortError):
+        if superseded := article.get(b"supersedes"):
             await _cancel(services, article, superseded)
         words = article.get(b"control").split()
-        if len(words) < 2:
-            return
-        kind, argument = type_of(article), words[1]
-        if kind == "cancel":
-            await _cancel(services, article, argument)
-        elif kind == "newgroup" and article.get(b"approved"):
-            await _newgroup(services, article, argument, moderated=words[2:3] == [b"moderated"])
-        elif kind == "rmgroup" and article.get(b"approved"):
-            await services.store.delete_newsgroup(argument.decode("utf-8", "replace"))
-    except PortError:
+        if len(words) > 1 and type_of(article) == "cancel":
+            await _cancel(services, article, words[1])
+
+
+async def change_groups(services: Services, article: Article) -> None:
+    """Do what `newgroup` and `rmgroup` say; what cannot be done is passed over, as the article itself was taken."""
+    words = article.get(b"control").split()
+    if len(words) < 2 or not article.get(b"approved"):
         return
+    with contextlib.suppress(PortError):
+        if type_of(article) == "newgroup":
+            await _newgroup(services, article, words[1], moderated=words[2:3] == [b"moderated"])
+        elif type_of(article) == "rmgroup":
+            await services.store.delete_newsgroup(words[1].decode("utf-8", "replace"))
 
 
 async def _newgroup(services: Services, article: Article, argument: bytes, *, moderated: bool) -> None:

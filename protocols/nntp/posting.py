@@ -47,6 +47,8 @@ async def file_article(services: Services, article: Article, groups: Sequence[An
             raise Duplicate(arriving=True)
         if is_known(services, article.message_id):
             raise Duplicate(arriving=False)
+        if services.settings.nntp_control_messages:
+            await control.withdraw(services, article)
         if groups:
             messages = await services.conversion.put(article.octets, [Target(group) for group in groups])
             # so that OVER never has to read the article
@@ -54,7 +56,7 @@ async def file_article(services: Services, article: Article, groups: Sequence[An
         else:
             history.remember(article.message_id)
     if services.settings.nntp_control_messages:
-        await control.obey(services, article)
+        await control.change_groups(services, article)
 
 
 def moderator_of(session: NntpSession, name: str) -> str | None:

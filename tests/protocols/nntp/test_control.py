@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.clients import NntpClient, Refused
+from protocols.ports import Unavailable
 
 
 def message(
@@ -80,3 +81,21 @@ async def test_not_obeyed_by_default(start_server) -> None:  # type: ignore[no-u
         await client.post(message(control="rmgroup misc.test", extra=APPROVED, name="3"))
         await client.command("STAT <1@x>", 223)
     assert len(server.store.newsgroups["misc.test"].messages) == 3
+
+
+async def test_a_cancel_is_obeyed_before_it_is_stored(start_server, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    server = await start_server(groups=("misc.test", "control"), nntp_control_messages=True)
+    put = server.converter.put
+
+    async def broken(*arguments: object) -> None:
+        raise Unavailable("the disk is full")
+
+    async with await NntpClient.connect(server.addresses["nntp"]) as client:
+        await client.post(message(name="1"))
+        monkeypatch.setattr(server.converter, "put", broken)
+        with pytest.raises(Refused, match="441 try again later"):
+            await client.post(message(control="cancel <1@x>", name="2"))
+        monkeypatch.setattr(server.converter, "put", put)
+        await client.command("STAT <1@x>", 430)
+        await client.post(message(control="cancel <1@x>", name="2"))  # it comes again, as after a crash
+        await client.command("STAT <2@x>", 223)
