@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from types import CodeType
 from typing import Any, Final
 
-from harness.lockdep.model import Actor, LockInfo, Site, user_frame
+from harness.lockdep.model import TRIED, Actor, LockInfo, Site, user_frame
 from harness.lockdep.recorder import Recorder, _ident, _running_loop, current_tasks
 
 _frame: Final = sys._getframe
@@ -28,15 +28,27 @@ class _Done(tuple[()]):
     __await__ = tuple.__iter__
 
 
-DONE: Final[Awaitable[None]] = _Done()  # type: ignore[assignment]
+class _NoLoop:
+    """What a future that is done needs of a loop."""
+
+    def get_debug(self) -> bool:
+        return False
+
+
+def _done() -> Awaitable[None]:
+    """The cheapest awaitable that is ready: on Python 3.11 a future that is done, later on a tuple."""
+    if sys.version_info >= (3, 12):
+        return _Done()  # type: ignore[return-value]
+    future: asyncio.Future[None] = asyncio.Future(loop=_NoLoop())  # type: ignore[arg-type]
+    future.set_result(None)
+    return future
+
+
+DONE: Final = _done()
 
 
 async def _enter(lock: Any) -> None:
     await lock.acquire()
-
-
-async def _leave(lock: Any) -> None:
-    lock.release()
 
 
 class LockPatches:
@@ -80,8 +92,10 @@ class LockPatches:
 
         async def acquire(lock: Any) -> bool:
             info, actor = self.adopt(lock)
-            if actor.held and not actor.deadlines and info.checked != (actor, recorder.epoch):
-                recorder.note_order(actor, info)
+            frame = _frame(1)
+            bounded = actor.deadlines > 0 or info.checked == (actor, recorder.epoch)
+            if actor.held and not bounded:
+                recorder.note_order(actor, info, frame)
             info.checked = None
             if lock._locked or lock._waiters:
                 before = actor.waiting
@@ -91,7 +105,9 @@ class LockPatches:
                 finally:
                     actor.waiting = before
             else:
-                await original(lock)
+                lock._locked = True
+            if bounded and actor.held:
+                info.history = TRIED
             recorder.taken(actor, info, _frame(1))
             return True
 
@@ -101,7 +117,7 @@ class LockPatches:
     def enter(self, _original: _Function) -> _Function:
         """`__aenter__`."""
         recorder = self.recorder
-        tasks, loops, note_order, wait = recorder.tasks, recorder.loops, recorder.note_order, self._wait
+        tasks, note_order, wait = recorder.tasks, recorder.note_order, self._wait
         Lock: Any = asyncio.Lock
 
         def __aenter__(lock: Any) -> Awaitable[None]:
@@ -109,18 +125,20 @@ class LockPatches:
                 return _enter(lock)
             try:
                 info = lock._lockdep
-                actor = tasks[id(current_tasks[loops[_ident()]])]
+                actor = tasks[id(current_tasks[recorder.only_loop])]
                 if info.recorder is not recorder:
                     info = self.known(lock)
             except (AttributeError, KeyError):
                 info, actor = self.adopt(lock)
+            frame = _frame(1)
             held = actor.held
             if held and not actor.deadlines:
-                note_order(actor, info)
-            frame = _frame(1)
+                note_order(actor, info, frame)
             if lock._locked or lock._waiters:
                 return wait(lock, info, actor, frame.f_code, frame.f_lasti)
             lock._locked = True
+            if held and actor.deadlines:
+                info.history = TRIED
             info.owner = actor
             info.epoch = recorder.epoch
             info.code = frame.f_code
@@ -138,6 +156,8 @@ class LockPatches:
             await self.original_acquire(lock)
         finally:
             actor.waiting = before
+        if actor.held and actor.deadlines:
+            info.history = TRIED
         info.owner = actor
         info.epoch = self.recorder.epoch
         info.code = code
@@ -151,7 +171,8 @@ class LockPatches:
 
         def __aexit__(lock: Any, exc_type: Any, exc: Any, traceback: Any) -> Awaitable[None]:
             if lock.__class__ is not Lock:
-                return _leave(lock)
+                lock.release()
+                return DONE
             if lock._waiters or not lock._locked:
                 release(lock)
             else:
@@ -161,13 +182,19 @@ class LockPatches:
                 held = info.owner.held
             except AttributeError:
                 return DONE
-            if held and held[-1] is info and info.recorder is recorder:
-                if info.epoch != recorder.epoch:
-                    info.spans_await = True
-                info.owner = None
-                held.pop()
-            else:
+            if info.recorder is not recorder or info.history or not held or held[-1] is not info:
                 recorder.released(info)
+                return DONE
+            if info.epoch != recorder.epoch:
+                info.spans_await = True
+            info.owner = None
+            held.pop()
+            if held:
+                around = held[-1]
+                if not around.history:
+                    around.history = (info.serial,)
+                elif info.serial not in around.history:
+                    recorder.keep_history(held, len(held), info)
             return DONE
 
         return __aexit__
@@ -176,7 +203,10 @@ class LockPatches:
         recorder = self.recorder
 
         def release(lock: Any) -> None:
-            original(lock)
+            if lock._waiters or not lock._locked:
+                original(lock)
+            else:
+                lock._locked = False
             info = getattr(lock, "_lockdep", None)
             if info is not None and info.recorder is recorder:
                 recorder.released(info)
@@ -201,66 +231,78 @@ class LockPatches:
 
         async def acquire(semaphore: Any) -> bool:
             info, actor = self.adopt(semaphore)
-            single = info.permits == 1
-            if single and actor.held and not actor.deadlines:
-                recorder.note_order(actor, info)
-            if semaphore._value <= 0 or semaphore._waiters:
-                before = actor.waiting
-                recorder.begin_lock_wait(actor, info)
-                try:
-                    await original(semaphore)
-                finally:
-                    actor.waiting = before
-            else:
-                await original(semaphore)
-            if single:
+            await self._take_permit(semaphore, info, actor, _frame(1))
+            if info.permits == 1:
                 recorder.taken(actor, info, _frame(1))
-            else:
-                info.holders[actor] = info.holders.get(actor, 0) + 1
             return True
 
+        self.original_semaphore_acquire = original
         return acquire
+
+    async def _take_permit(self, semaphore: Any, info: LockInfo, actor: Actor, frame: Any) -> None:
+        recorder = self.recorder
+        if info.permits == 1 and actor.held and not actor.deadlines:
+            recorder.note_order(actor, info, frame)
+        if semaphore._value <= 0 or semaphore._waiters:
+            before = actor.waiting
+            recorder.begin_lock_wait(actor, info)
+            try:
+                await self.original_semaphore_acquire(semaphore)
+            finally:
+                actor.waiting = before
+        else:
+            semaphore._value -= 1
+        if info.permits > 1:
+            info.holders[actor] = info.holders.get(actor, 0) + 1
+        elif actor.held and actor.deadlines:
+            info.history = TRIED
 
     def semaphore_enter(self, _original: _Function) -> _Function:
         """`__aenter__` of a semaphore with several permits, of which one is free; else `acquire`."""
-        recorder = self.recorder
-        tasks, loops = recorder.tasks, recorder.loops
+        recorder, take = self.recorder, self._take_permit
+        tasks = recorder.tasks
         Semaphore: Any = asyncio.Semaphore
 
         def __aenter__(semaphore: Any) -> Awaitable[None]:
-            if semaphore.__class__ is Semaphore and semaphore._value > 0 and not semaphore._waiters:
-                try:
-                    info = semaphore._lockdep
-                    actor = tasks[id(current_tasks[loops[_ident()]])]
-                except (AttributeError, KeyError):
-                    info, actor = self.adopt(semaphore)
-                if info.permits > 1 and info.recorder is recorder:
-                    semaphore._value -= 1
-                    holders = info.holders
-                    holders[actor] = holders[actor] + 1 if actor in holders else 1
-                    return DONE
-            return _enter(semaphore)
+            if semaphore.__class__ is not Semaphore:
+                return _enter(semaphore)
+            try:
+                info = semaphore._lockdep
+                actor = tasks[id(current_tasks[recorder.only_loop])]
+                if info.recorder is not recorder:
+                    info = self.known(semaphore)
+            except (AttributeError, KeyError):
+                info, actor = self.adopt(semaphore)
+            if info.permits == 1:
+                return _enter(semaphore)
+            if semaphore._value <= 0 or semaphore._waiters:
+                return take(semaphore, info, actor, None)
+            semaphore._value -= 1
+            holders = info.holders
+            holders[actor] = holders[actor] + 1 if actor in holders else 1
+            return DONE
 
         return __aenter__
 
     def semaphore_leave(self, _original: _Function) -> _Function:
         """`__aexit__` of a semaphore; one that nobody waits for has nobody to wake."""
         recorder = self.recorder
-        tasks, loops = recorder.tasks, recorder.loops
+        tasks = recorder.tasks
         Semaphore: Any = asyncio.Semaphore
 
         def __aexit__(semaphore: Any, exc_type: Any, exc: Any, traceback: Any) -> Awaitable[None]:
             if semaphore.__class__ is Semaphore and not semaphore._waiters:
                 try:
                     info = semaphore._lockdep
-                    actor = tasks[id(current_tasks[loops[_ident()]])]
+                    actor = tasks[id(current_tasks[recorder.only_loop])]
                     if info.permits > 1 and info.recorder is recorder and info.holders[actor] == 1:
                         del info.holders[actor]
                         semaphore._value += 1
                         return DONE
                 except (AttributeError, KeyError):
                     pass
-            return _leave(semaphore)
+            semaphore.release()
+            return DONE
 
         return __aexit__
 

@@ -2,8 +2,8 @@
 
 After Joshi, Park, Sen and Naik, "A Randomized Dynamic Program Analysis Technique for Detecting Real Deadlocks" (PLDI
 2009): a chain of dependencies of distinct actors in which each wants a lock that the next one holds, the last one a
-lock of the first, and no two hold a common (gate) lock. Pruned further by starts and joins: two dependencies of which
-one had ended before the other began cannot meet.
+lock of the first, and no two hold a common (gate) lock. Pruned further by starts and joins (two dependencies of which
+one had ended before the other began cannot meet) and by locks on the way (`Dependency.excludes`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from harness.lockdep.findings import Finding, Participant
-from harness.lockdep.model import Dependency, LockInfo
+from harness.lockdep.model import Dependency, LockInfo, place
 
 CYCLE_LENGTH_MAX = 6
 CHAINS_MAX = 200_000
@@ -49,7 +49,9 @@ def _may_meet(one: Dependency, two: Dependency) -> bool:
         return False
     if any(lock in two.held for lock in one.held):
         return False
-    return not (two.segment.follows(one.segment) or one.segment.follows(two.segment))
+    if one.precedes(two) or two.precedes(one):
+        return False
+    return not (one.excludes(two) or two.excludes(one))
 
 
 def is_feasible(cycle: Sequence[Dependency]) -> bool:
@@ -92,8 +94,8 @@ def _describe(cycle: tuple[Dependency, ...], verdict: str, signature: tuple[obje
     )
     participants = tuple(
         Participant(
-            dependency.actor_name,
-            tuple((lock.name, at) for lock, at in zip(dependency.held, dependency.taken_at, strict=True)),
+            dependency.actor.label if dependency.actor.kind == "task" else dependency.actor.name,
+            tuple((lock.name, place(*at)) for lock, at in zip(dependency.held, dependency.taken_at, strict=True)),
             dependency.lock.name,
             dependency.stack,
         )

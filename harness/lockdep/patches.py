@@ -38,7 +38,7 @@ class Patches:
         active.recorder = self.recorder
         running = _running_loop()
         if running is not None:
-            self.recorder.loops[_ident()] = running
+            self.recorder.enter_loop(running)
         self._patch_locks()
         self._patch_tasks()
         self._patch_timeouts()
@@ -120,11 +120,11 @@ class Patches:
 
     def _run_once(self, original: _Function) -> _Function:
         recorder = self.recorder
-        loops = recorder.loops
 
         def _run_once(loop: Any) -> None:
             recorder.epoch += 1
-            loops[_ident()] = loop  # each time: another loop may have been run from within this one
+            if recorder.only_loop is not loop:  # each time: another loop may have been run from within this one
+                recorder.enter_loop(loop)
             if not loop._ready and not loop._scheduled:
                 self.on_idle(loop)
             original(loop)
@@ -132,17 +132,14 @@ class Patches:
         return _run_once
 
     def _run_forever(self, original: _Function) -> _Function:
-        loops = self.recorder.loops
+        recorder = self.recorder
 
         def run_forever(loop: Any) -> None:
-            outer = loops.get(_ident())
+            outer = recorder.loops.get(_ident())
             try:
                 original(loop)
             finally:
-                if outer is None:
-                    loops.pop(_ident(), None)
-                else:
-                    loops[_ident()] = outer
+                recorder.enter_loop(outer)
 
         return run_forever
 

@@ -8,6 +8,7 @@ import threading
 import weakref
 from _thread import allocate_lock
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from harness.lockdep.findings import Finding, Participant
@@ -15,19 +16,20 @@ from harness.lockdep.model import (
     Actor,
     Dependency,
     LockInfo,
-    Segment,
+    Order,
     Site,
     Wait,
     is_library,
     place,
-    stack_here,
+    stack_of,
 )
 from harness.lockdep.order import class_findings, order_findings
 
-SAME_ORDER_MAX: Final = 8  # how many segments are remembered for one (held locks, wanted lock)
+SAME_ORDER_MAX: Final = 8  # how many actors and times are remembered for one (held locks, wanted lock)
 KNOWN_MAX: Final = 1_000  # combinations that an actor knows to be remembered
 DEPENDENCIES_MAX: Final = 20_000
 FINDINGS_MAX: Final = 200
+HISTORY_MAX: Final = 16  # locks given back within one that stays held
 _running_loop: Final = asyncio._get_running_loop
 
 
@@ -71,21 +73,31 @@ class Recorder:
         self.tasks: dict[int, Actor] = {}
         foreign = any(name in sys.modules for name in _FOREIGN_LOOPS)
         self.loops: dict[int, Any] = _RunningLoops() if foreign else {}
+        self.foreign = foreign
         """The loop that runs in a thread, kept by the patches of BaseEventLoop."""
+        self.only_loop: Any = None  # the loop that runs, if no other thread runs one
         self.local = threading.local()
         self.threads: dict[int, Actor] = {}
         self.blocked: dict[int, Actor] = {}
         self.orphans: list[Actor] = []
         self.in_flight = 0  # work of thread pools that has not ended
-        self.dependencies: list[Dependency] = []
-        self.seen: dict[tuple[int, ...], list[int]] = {}
-        self.slots: dict[tuple[int, ...], list[int]] = {}
+        self.orders: dict[Order, list[Dependency]] = {}
+        self.kept = 0  # dependencies in `orders`
         self.jams: list[tuple[Finding, list[tuple[Actor, Any]]]] = []  # with what each actor waited for
         self.leaks: list[Finding] = []
         self.dropped = 0
         self.guard = allocate_lock()
 
     # Actors
+
+    def enter_loop(self, loop: Any) -> None:
+        """This thread runs a loop (None: no more)."""
+        loops = self.loops
+        if loop is None:
+            loops.pop(_ident(), None)
+        else:
+            loops[_ident()] = loop
+        self.only_loop = next(iter(loops.values())) if len(loops) == 1 and not self.foreign else None
 
     def actor(self) -> Actor:
         """The running task, or the thread where no task runs."""
@@ -103,15 +115,14 @@ class Recorder:
     def add_task(self, task: Any, parent: Actor | None) -> Actor:
         """Begin to observe a task."""
         key = id(task)
-        actor = Actor("task", weakref.KeyedRef(task, self._gone, key), "", _ident(), parent)
-        self.tasks[key] = actor
+        actor = self.tasks[key] = Actor("task", weakref.ref(task, partial(self._gone, key)), "", _ident(), parent)
         return actor
 
-    def _gone(self, reference: weakref.KeyedRef[int, Any]) -> None:
+    def _gone(self, key: int, reference: weakref.ref[Any]) -> None:
         """A task was collected."""
-        actor = self.tasks.get(reference.key)
+        actor = self.tasks.get(key)
         if actor is not None and actor.ref is reference:
-            del self.tasks[reference.key]
+            del self.tasks[key]
             if actor.held:
                 self.orphans.append(actor)
 
@@ -133,52 +144,60 @@ class Recorder:
 
     # Order
 
-    def note_order(self, actor: Actor, info: LockInfo) -> None:
-        """An actor that holds locks takes another one: remember the order, once per combination and segment."""
+    @property
+    def dependencies(self) -> list[Dependency]:
+        """Those that are kept."""
+        return [dependency for kept in list(self.orders.values()) for dependency in list(kept)]
+
+    def note_order(self, actor: Actor, info: LockInfo, frame: Any) -> None:
+        """An actor that holds locks takes another one: remember the order, once per combination and time.
+
+        `frame` is the one that asked for it.
+        """
         epoch = self.epoch
         held = actor.held
-        key: tuple[int, ...]
         if len(held) == 1:
             lock = held[0]
-            key = (info.serial, lock.serial if lock.epoch == epoch else -lock.serial)
+            key: Order = (info.serial, lock.serial if lock.epoch == epoch else -lock.serial, lock.history)
         else:
-            key = (info.serial, *[lock.serial if lock.epoch == epoch else -lock.serial for lock in held])
+            orders = [lock.serial if lock.epoch == epoch else -lock.serial for lock in held]
+            key = (info.serial, *orders, *[lock.history for lock in held])
         if key not in actor.known:
-            self._new_order(key, actor, info)
+            self._new_order(key, actor, info, frame)
 
-    def _new_order(self, key: tuple[int, ...], actor: Actor, info: LockInfo) -> None:
+    def _new_order(self, key: Order, actor: Actor, info: LockInfo, frame: Any) -> None:
         if info in actor.held:
             return
         with self.guard:
-            segment: Segment = actor.present_segment()
-            if len(actor.known) >= KNOWN_MAX:
-                actor.known.clear()
-            actor.known.add(key)
-            known = self.seen.setdefault(key, [])
-            if segment.serial in known:
-                return
-            epoch = self.epoch
-            threads = actor.kind == "thread"
-            dependency = Dependency(
-                actor,
-                describe_actor(actor),
-                segment,
-                tuple(actor.held),
-                tuple(threads or lock.kind.startswith("threading") or lock.epoch != epoch for lock in actor.held),
-                tuple(lock.taken_at for lock in actor.held),
-                info,
-                stack_here(3),
-            )
-            slots = self.slots.setdefault(key, [])
-            if len(known) >= SAME_ORDER_MAX:  # the latest takes the last place
-                known[-1] = segment.serial
-                self.dependencies[slots[-1]] = dependency
-            elif len(self.dependencies) >= DEPENDENCIES_MAX:
-                self.dropped += 1
-            else:
-                known.append(segment.serial)
-                slots.append(len(self.dependencies))
-                self.dependencies.append(dependency)
+            if actor.children:
+                actor.notice_ends()
+            known = actor.known
+            if len(known) >= KNOWN_MAX or not isinstance(known, set):
+                known = actor.known = set()
+            known.add(key)
+            kept = self.orders.get(key)
+            if kept is None:
+                if len(self.orders) >= DEPENDENCIES_MAX:
+                    self.dropped += 1
+                    return
+                kept = self.orders[key] = []
+            if len(kept) < SAME_ORDER_MAX:
+                if self.kept >= DEPENDENCIES_MAX:
+                    self.dropped += 1
+                    return
+                self.kept += 1
+                stack = stack_of(frame)
+            else:  # the latest takes the last place
+                latest = kept.pop()
+                latest.actor.give_up()
+                while is_library(frame.f_code.co_filename) and frame.f_back is not None:
+                    frame = frame.f_back
+                top = latest.stack[0] if latest.stack else None
+                same = top is not None and top.line == frame.f_lineno and top.file == frame.f_code.co_filename
+                stack = latest.stack if same else stack_of(frame)
+            label_actor(actor)
+            kept.append(Dependency(actor, info, self.epoch, stack))
+            actor.keep()
 
     def taken(self, actor: Actor, info: LockInfo, frame: Any) -> None:
         """A mutex was taken; `frame` is the one that asked for it (frames of the standard library are passed over)."""
@@ -201,10 +220,30 @@ class Recorder:
             info.spans_await = True
         info.owner = None
         held = owner.held
-        if held and held[-1] is info:
-            held.pop()
-        elif info in held:
-            held.remove(info)
+        if info not in held:
+            return
+        place = held.index(info)
+        del held[place]
+        if held:
+            self.keep_history(held, place, info)
+        info.history = ()
+
+    def keep_history(self, held: list[LockInfo], place: int, info: LockInfo) -> None:
+        """A lock was given back while others stay held: those taken before it have passed it, the others lay within.
+
+        `place`: its index among the held locks, before it was taken out.
+        """
+        if info.history and not info.history[0]:  # it was only tried
+            return
+        for lock in held[place:]:
+            if len(lock.history) < HISTORY_MAX and -info.serial not in lock.history:
+                lock.history += (-info.serial,)
+        if place:
+            around = held[place - 1]
+            passed = [serial for serial in info.history if serial > 0]
+            for serial in (*passed, info.serial):
+                if len(around.history) < HISTORY_MAX and serial not in around.history:
+                    around.history += (serial,)
 
     # Waits
 
@@ -427,16 +466,20 @@ class Recorder:
         return [finding for finding, _ in self.jams] + self.leaks + orders + class_findings(dependencies, orders)
 
 
+def label_actor(actor: Actor) -> None:
+    """Keep the name of a task and of what it runs for later: the task itself may be gone by then."""
+    task = actor.task
+    if task is not None and actor.kind == "task":
+        coroutine = task.get_coro()
+        actor.label = f"task {task.get_name()} ({getattr(coroutine, '__qualname__', type(coroutine).__name__)})"
+
+
 def describe_actor(actor: Actor) -> str:
     """Kind, name and what it runs."""
     if actor.kind != "task":
         return actor.name
-    task = actor.task
-    if task is None:
-        return actor.label or f"task #{actor.serial}"
-    coroutine = task.get_coro()
-    actor.label = f"task {task.get_name()} ({getattr(coroutine, '__qualname__', type(coroutine).__name__)})"
-    return actor.label
+    label_actor(actor)
+    return actor.label or f"task #{actor.serial}"
 
 
 def actor_stack(actor: Actor) -> tuple[Site, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import _thread
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
-from harness.lockdep.model import LockInfo, Site, is_library
+from harness.lockdep.model import TRIED, Actor, LockInfo, Site, is_library
 from harness.lockdep.recorder import Recorder, _ident, _running_loop
 
 _frame: Final = sys._getframe
@@ -38,36 +39,48 @@ def creation_site() -> Site | None:
 
 
 class WatchedLock:
-    """threading.Lock with an observer. Locks of the standard library's own are not observed."""
+    """threading.Lock with an observer. The standard library gets a real one where it makes one for itself."""
 
-    __slots__ = ("__weakref__", "_depth", "_info", "_lock", "_take")
+    __slots__ = ("__weakref__", "_again", "_info", "_lock", "_take")
     _kind = "threading.Lock"
+    _make: Callable[[], Any] = staticmethod(_thread.allocate_lock)
+    _lock: Any
+    _take: Any
+    _again: int  # how often its owner has taken an RLock again
+    _info: LockInfo
 
-    def __init__(self) -> None:
-        self._lock: Any = self._make()
-        self._take = self._lock.acquire
-        self._depth = 0  # of an RLock
+    def __new__(cls) -> Any:
         recorder = active.recorder
         site = creation_site() if recorder is not None else None
-        self._info = LockInfo(recorder, self._kind, site) if site is not None else None
-
-    def _make(self) -> Any:
-        return _thread.allocate_lock()
+        if recorder is None or site is None:
+            return cls._make()
+        self = object.__new__(cls)
+        self._lock = cls._make()
+        self._take = self._lock.acquire
+        self._again = 0
+        self._info = LockInfo(recorder, cls._kind, site)
+        return self
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         info, recorder = self._info, active.recorder
-        if info is None or recorder is None or info.recorder is not recorder:
+        if recorder is None or info.recorder is not recorder:
             return self._lock.acquire(blocking, timeout)  # type: ignore[no-any-return]
         actor = recorder.actor()
         bounded = not blocking or timeout >= 0
+        frame = _frame(1)
         if actor.held and not bounded:
-            recorder.note_order(actor, info)
-        if not self._lock.acquire(False) and not (blocking and self._wait(recorder, actor, info, timeout)):
+            recorder.note_order(actor, info, frame)
+        if not self._take(False) and not (blocking and self._wait(recorder, actor, info, timeout)):
             return False
-        recorder.taken(actor, info, _frame(1))
+        if info.owner is not None:
+            self._again += 1
+        else:
+            if bounded and actor.held:
+                info.history = TRIED
+            recorder.taken(actor, info, frame)
         return True
 
-    def _wait(self, recorder: Recorder, actor: Any, info: LockInfo, timeout: float) -> bool:
+    def _wait(self, recorder: Recorder, actor: Actor, info: LockInfo, timeout: float) -> bool:
         before = actor.waiting
         blocks_loop = _running_loop() is not None
         if blocks_loop:
@@ -82,27 +95,35 @@ class WatchedLock:
 
     def release(self) -> None:
         info, recorder = self._info, active.recorder
-        if info is not None and recorder is not None and info.recorder is recorder:
+        if self._again and self._lock._is_owned():
+            self._again -= 1
+        elif recorder is not None and info.recorder is recorder and self._may_release():
             recorder.released(info)
-        self._lock.release()
+        self._lock.release()  # raises what the real one raises
+
+    def _may_release(self) -> bool:
+        return True
 
     def locked(self) -> bool:
         return self._lock.locked()  # type: ignore[no-any-return]
 
     def __enter__(self) -> bool:
         info, recorder = self._info, active.recorder
-        if info is None or recorder is None or info.recorder is not recorder:
-            return self._lock.__enter__()  # type: ignore[no-any-return]
+        if recorder is None or info.recorder is not recorder:
+            return self._take()  # type: ignore[no-any-return]
         try:
             actor = recorder.actor() if recorder.loops and _ident() in recorder.loops else recorder.local.actor
         except AttributeError:
             actor = recorder.actor()
+        frame = _frame(1)
         held = actor.held
         if held:
-            recorder.note_order(actor, info)
+            recorder.note_order(actor, info, frame)
         if not self._take(False):
             self._wait(recorder, actor, info, -1)
-        frame = _frame(1)
+        if info.owner is not None:  # an RLock, taken again
+            self._again += 1
+            return True
         info.owner = actor
         info.epoch = recorder.epoch
         info.code = frame.f_code
@@ -113,14 +134,27 @@ class WatchedLock:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        info = self._info
-        if info is not None:
-            owner = info.owner
-            if owner is None or info.recorder is not active.recorder or not owner.held or owner.held[-1] is not info:
-                WatchedLock.release(self)
-                return
-            info.owner = None
-            owner.held.pop()
+        info, recorder = self._info, active.recorder
+        owner = info.owner
+        if (
+            owner is None
+            or recorder is None
+            or self._again
+            or info.recorder is not recorder
+            or info.history
+            or owner.held[-1] is not info
+        ):
+            self.release()
+            return
+        info.owner = None
+        held = owner.held
+        held.pop()
+        if held:
+            around = held[-1]
+            if not around.history:
+                around.history = (info.serial,)
+            elif info.serial not in around.history:
+                recorder.keep_history(held, len(held), info)
         self._lock.release()
 
     def _at_fork_reinit(self) -> None:
@@ -130,63 +164,18 @@ class WatchedLock:
         return f"<observed {self._lock!r}>"
 
 
-enter: Final = WatchedLock.__enter__
-leave: Final = WatchedLock.__exit__
-
-
 class WatchedRLock(WatchedLock):
     """threading.RLock with an observer; only the outermost acquire and release are told."""
 
     __slots__ = ()
     _kind = "threading.RLock"
-
-    def _make(self) -> Any:
-        return _real_rlock()
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if self._lock._is_owned():
-            self._lock.acquire()
-            self._depth += 1
-            return True
-        taken = super().acquire(blocking, timeout)
-        if taken:
-            self._depth = 1
-        return taken
-
-    def release(self) -> None:
-        if not self._lock._is_owned():
-            self._lock.release()  # raises what the real one raises
-        self._depth -= 1
-        if self._depth > 0:
-            self._lock.release()
-        else:
-            super().release()
+    _make = staticmethod(_real_rlock)
 
     def locked(self) -> bool:
-        return self._depth > 0
+        return self._info.owner is not None
 
-    def __enter__(self) -> bool:
-        if self._depth and self._lock._is_owned():
-            self._take()
-            self._depth += 1
-            return True
-        enter(self)
-        self._depth = 1
-        info = self._info
-        if info is not None:
-            frame = _frame(1)  # not the one of this method
-            info.code = frame.f_code
-            info.lasti = frame.f_lasti
-        return True
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if self._depth != 1 or not self._lock._is_owned():
-            self.release()
-        else:
-            self._depth = 0
-            leave(self, None, None, None)
+    def _may_release(self) -> bool:
+        return self._is_owned()
 
     # What threading.Condition asks of its lock.
 
@@ -194,19 +183,19 @@ class WatchedRLock(WatchedLock):
         return self._lock._is_owned()  # type: ignore[no-any-return]
 
     def _recursion_count(self) -> int:
-        return self._depth if self._lock._is_owned() else 0
+        return self._again + 1 if self._lock._is_owned() else 0
 
     def _release_save(self) -> Any:
-        depth, self._depth = self._depth, 0
+        again, self._again = self._again, 0
         info, recorder = self._info, active.recorder
-        if info is not None and recorder is not None and info.recorder is recorder:
+        if recorder is not None and info.recorder is recorder:
             recorder.released(info)
-        return (depth, self._lock._release_save())
+        return (again, self._lock._release_save())
 
     def _acquire_restore(self, state: Any) -> None:
-        depth, real = state
+        again, real = state
         self._lock._acquire_restore(real)
-        self._depth = depth
+        self._again = again
         info, recorder = self._info, active.recorder
-        if info is not None and recorder is not None and info.recorder is recorder:
+        if recorder is not None and info.recorder is recorder:
             recorder.taken(recorder.actor(), info, _frame(1))
