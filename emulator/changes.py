@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from protocols.ports import Unavailable
+
     from .content import Content
     from .properties import PropertyMessage
 
@@ -174,6 +176,9 @@ class Loaded:
 Settle = Callable[[bool], None]
 """Called once with whether the changes were kept: the store applies them to its index, or takes back what it drew."""
 
+Done = Callable[["Unavailable | None"], None]
+"""Called once after `Settle`: None when the changes are durable, else why they are not."""
+
 
 class Backend(Protocol):
     """Where changes are kept."""
@@ -188,6 +193,10 @@ class Backend(Protocol):
 
         Raises protocols.ports.Unavailable: then nothing was kept.
         """
+        ...
+
+    def hand_over(self, changes: Sequence[Change], settle: Settle, done: Done) -> None:
+        """As `commit`, for whoever goes on meanwhile and is told by `done`, on the event loop, perhaps at once."""
         ...
 
     async def read(self, content: Content) -> PropertyMessage:
@@ -205,6 +214,11 @@ class MemoryBackend:
     async def commit(self, changes: Sequence[Change], settle: Settle) -> None:
         """Nothing to keep: what is in memory is all there is."""
         settle(True)
+
+    def hand_over(self, changes: Sequence[Change], settle: Settle, done: Done) -> None:
+        """Nothing to keep: done at once."""
+        settle(True)
+        done(None)
 
     async def read(self, content: Content) -> PropertyMessage:
         message = content.message

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from protocols.actor import current_actor
-from protocols.ports import NoSuchMessage, Target
+from protocols.ports import NoSuchMessage, Target, Unavailable
 
 from . import imail
 from .builds import Build
@@ -138,6 +138,18 @@ class Converter:
         Raises OverQuota, NoSuchMailbox, Unavailable.
         """
         return (await self._store.append([(content, targets)], spool_name=spool_name, spool_file=spool_file))[0]
+
+    def hand_over(
+        self,
+        content: Content,
+        targets: Sequence[Target],
+        spool_name: str,
+        done: Callable[[Sequence[Message], Unavailable | None], None],
+        *,
+        spool_file: bool,
+    ) -> None:
+        """As `append`, for a worker that goes on meanwhile: `done` is told. Raises OverQuota, NoSuchMailbox."""
+        self._store.hand_over(content, targets, done, spool_name=spool_name, spool_file=spool_file)
 
     async def _inbound(self, octets: bytes) -> Content:
         async with self._path("inbound"):

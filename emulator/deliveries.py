@@ -1,14 +1,14 @@
 """Deliveries: one message at a time from the inbound queue through conversion into mailboxes, to gateways, or to BAD.
 
 `InboundMail` (queues.py) owns the queue and its workers, and calls `Deliveries.deliver` for each name that comes out.
-With a data directory the commit of a message is an actor of its own (`inbound-commit`), so that the worker goes on and
-many messages share a sync.
+With a data directory a worker does not wait for the commit of a message, so that many messages share a sync; what has
+to wait after it (a report, a spool file to remove, a failure) is an actor of its own (`inbound-commit`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .content import Content
     from .converter import Converter
     from .directory import Directory
+    from .folder import Message
     from .store import Store
 
 RETRY_SECONDS_MIN = 0.25
@@ -141,9 +142,7 @@ class Deliveries:
                 return
             content, targets = await self._converter.take_in(read, resolve, return_path)
             if self._spool.durable and self._commits < COMMITS_MAX:
-                self._commits += 1
-                actor = Actor("inbound-commit", doing=delivery.name)
-                self._scheduler.spawn(actor, self._append_and_tell(delivery, content, targets))
+                await self._hand_over(delivery, content, targets)
             else:
                 await self._append(delivery, content, targets)
         except Exception as error:  # whatever a poison message does, the queue goes on (KB Q232279)
@@ -184,31 +183,64 @@ class Deliveries:
         if delivery.suspect:
             await self._spool.note_attempts(delivery.name, delivery.attempts)
 
-    async def _append_and_tell(self, delivery: Delivery, content: Content, targets: Sequence[Target]) -> None:
+    async def _hand_over(self, delivery: Delivery, content: Content, targets: Sequence[Target]) -> None:
+        name = delivery.name
+        await self._held.claim(name)
+
+        def done(messages: Sequence[Message], error: Unavailable | None) -> None:
+            if error is not None:
+                self._in_background(delivery, self._not_delivered(delivery, error))
+            elif delivery.outcomes or not self._held.holds(name):
+                self._in_background(delivery, self._finish(delivery, messages))
+            else:
+                self._held.let_go(name)
+                self._delivered(delivery, messages)
+                self._committed()
+
+        self._commits += 1
         try:
-            await self._append(delivery, content, targets)
-        except Exception as error:
-            await self._not_delivered(delivery, error)
-        finally:
-            self._commits -= 1
-            if not self._commits:
-                waiters, self._commit_waiters = self._commit_waiters, []
-                for waiter in waiters:
-                    waiter.wake()
+            self._converter.hand_over(content, targets, name, done, spool_file=not self._held.holds(name))
+        except BaseException:
+            self._committed()
+            raise
+
+    def _in_background(self, delivery: Delivery, rest: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            try:
+                await rest
+            except Exception as error:
+                await self._not_delivered(delivery, error)
+            finally:
+                self._committed()
+
+        self._scheduler.spawn(Actor("inbound-commit", doing=delivery.name), run())
+
+    def _committed(self) -> None:
+        self._commits -= 1
+        if not self._commits:
+            waiters, self._commit_waiters = self._commit_waiters, []
+            for waiter in waiters:
+                waiter.wake()
 
     async def _append(self, delivery: Delivery, content: Content, targets: Sequence[Target]) -> None:
         name = delivery.name
         await self._held.claim(name)
         messages = await self._converter.append(content, targets, name, spool_file=not self._held.holds(name))
-        was_held = self._held.let_go(name)
+        await self._finish(delivery, messages)
+
+    async def _finish(self, delivery: Delivery, messages: Sequence[Message]) -> None:
+        was_held = self._held.let_go(delivery.name)
         await self._report(delivery, delivery.outcomes)
         if not was_held:
-            await self._remove(name)
+            await self._remove(delivery.name)
+        self._delivered(delivery, messages)
+
+    def _delivered(self, delivery: Delivery, messages: Sequence[Message]) -> None:
         self.delivered_count += 1
         self._done(delivery)
         if self._bus.wanted(MessageDelivered):
             folders = tuple(f"{m.folder.owner.name}/{m.folder.name}" for m in messages if m.folder.owner)
-            self._bus.publish(MessageDelivered(name, folders, tuple(messages)))
+            self._bus.publish(MessageDelivered(delivery.name, folders, tuple(messages)))
 
     async def _not_delivered(self, delivery: Delivery, error: Exception) -> None:
         """The message is in `In` now, or its sender is told that it was not taken."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from protocols.ports import AlreadyExists, NoSuchMailbox, NotPermitted, OverQuota
 
 from . import changes
-from .changes import Backend, Change, MemoryBackend, Settle
+from .changes import Backend, Change, Done, MemoryBackend, Settle
 from .content import Content
 from .folder import Folder, Mailbox, Message
 from .turns import Turns
@@ -61,17 +61,23 @@ class Hierarchy:
 
     async def _commit(self, records: Sequence[Change], settle: Settle) -> None:
         """Hand over, together with what waited for an occasion. Raises Unavailable."""
+        await self.backend.commit(*self._with_lazy(records, settle))
+
+    def _hand_over(self, records: Sequence[Change], settle: Settle, done: Done) -> None:
+        """As `_commit`, for whoever is told."""
+        self.backend.hand_over(*self._with_lazy(records, settle), done)
+
+    def _with_lazy(self, records: Sequence[Change], settle: Settle) -> tuple[Sequence[Change], Settle]:
         carried, self._lazily = self._lazily, []
         if not carried:
-            await self.backend.commit(records, settle)
-            return
+            return records, settle
 
         def settle_both(kept: bool) -> None:
             if not kept:
                 self._lazily[:0] = carried
             settle(kept)
 
-        await self.backend.commit([*carried, *records], settle_both)
+        return [*carried, *records], settle_both
 
     async def flush(self) -> None:
         """Keep what nobody waited for. Raises Unavailable."""

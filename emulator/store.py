@@ -14,10 +14,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from protocols.ports import InUse, NoSuchMailbox, NoSuchMessage, OverQuota, PortError, Target
+from protocols.ports import InUse, NoSuchMailbox, NoSuchMessage, OverQuota, PortError, Target, Unavailable
 
 from . import changes
-from .changes import Backend, Change
+from .changes import Backend, Change, Settle
 from .content import Content, digest_of
 from .folder import DELETED, SEEN, Folder, Mailbox, Message
 from .hierarchy import Hierarchy
@@ -64,6 +64,29 @@ class Store(Hierarchy):
         none, and nothing to remember).
         Raises OverQuota, NoSuchMailbox, Unavailable.
         """
+        new, records, settle = self._prepare_append(items, spool_name, spool_file)
+        await self._commit(records, settle)
+        return new
+
+    def hand_over(
+        self,
+        content: Content,
+        targets: Sequence[Target],
+        done: Callable[[Sequence[Message], Unavailable | None], None],
+        *,
+        spool_name: str,
+        spool_file: bool = True,
+    ) -> None:
+        """As `append`, of one content, for whoever goes on meanwhile: `done` is called on the event loop.
+
+        Raises OverQuota, NoSuchMailbox: then `done` is not called.
+        """
+        [new], records, settle = self._prepare_append([(content, targets)], spool_name, spool_file)
+        self._hand_over(records, settle, lambda error: done(new, error))
+
+    def _prepare_append(
+        self, items: Sequence[tuple[Content, Sequence[Target]]], spool_name: str | None, spool_file: bool
+    ) -> tuple[list[list[Message]], list[Change], Settle]:
         now = self._now()
         new: list[list[Message]] = []
         drawn: list[Message] = []
@@ -91,8 +114,7 @@ class Store(Hierarchy):
                 self.spool_done.add(spool_name)
             self._insert(drawn)
 
-        await self._commit(records, settle)
-        return new
+        return new, records, settle
 
     async def forget_spool_name(self, spool_name: str) -> None:
         """The spool file is gone for good. Does not wait: forgetting late does no harm."""

@@ -10,10 +10,12 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from emulator.changes import Appended, Change, Loaded, Settle
+from emulator.changes import Appended, Change, Done, Loaded, Settle
 from emulator.config import SettingsError
 from protocols.ports import NoSuchMessage, Unavailable
 
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
     from emulator.properties import PropertyMessage
 
 READERS = 2
+BATCH_COMMITS_MAX = 1024
+BATCH_BODY_BYTES_MAX = 32 << 20
+GATHER_SECONDS_MAX = 0.008
+IDLE_TURN_SECONDS = 0.00005
+"""A turn of the event loop that took no longer did nothing."""
 _OVERHEAD_OCTETS = 4096
 """What a message in memory takes beside its octets, roughly: its properties and structure."""
 
@@ -45,8 +52,15 @@ class DurableBackend:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._in_flight: deque[Job] = deque()
-        self._epoch = 0
+        self._waiting: deque[Job] = deque()
+        """Handed over while the writer is busy with a batch."""
+        self._batch: list[Job] = []
+        """What the writer is busy with."""
+        self._gathering = False
+        self._gathering_since = self._turn_at = 0.0
+        """When the first of the next batch came, and when the loop's last turn began; monotonic seconds."""
+        self._idle: asyncio.Future[None] | None = None
+        """Whoever closes waits for it: nothing is on its way any more."""
         self._last_row = 0
         self._closed: asyncio.Future[None] | None = None
         self._cache: OrderedDict[int, Content] = OrderedDict()
@@ -96,20 +110,32 @@ class DurableBackend:
         if self._closed is not None:
             settle(False)
             raise Unavailable("the store is closed")
-        job = self._hand_over(changes, settle)
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        job = self._queue(changes, settle, partial(_tell, waiter))
         try:
-            await job.waiter
+            await waiter
         except asyncio.CancelledError:
             # It cannot be recalled: whoever cancelled waits for the disk, and what is locked stays locked until then.
             while not job.settled:
-                job.waiter = asyncio.get_running_loop().create_future()
+                waiter = loop.create_future()
+                job.done = partial(_tell, waiter)
                 with contextlib.suppress(asyncio.CancelledError, Unavailable):
-                    await job.waiter
+                    await waiter
             raise
 
-    def _hand_over(self, changes: Sequence[Change], settle: Settle) -> Job:
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+    def hand_over(self, changes: Sequence[Change], settle: Settle, done: Done) -> None:
+        """See `changes.Backend`."""
+        if self._closed is not None:
+            settle(False)
+            done(Unavailable("the store is closed"))
+        else:
+            self._queue(changes, settle, done)
+
+    def _queue(self, changes: Sequence[Change], settle: Settle, done: Done) -> Job:
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         new = {}
         octets = 0
         for record in changes:
@@ -120,48 +146,82 @@ class DurableBackend:
                 content.row = self._last_row
                 new[content.row] = (content, content.message)
                 octets += content.size
-        job = Job(tuple(changes), new, settle, self._loop.create_future(), self._epoch, octets)
-        self._in_flight.append(job)
+        job = Job(tuple(changes), new, settle, done, octets)
+        self._waiting.append(job)
+        self._gather()
         self.commits += 1
-        self._writer.put(job)
         return job
 
-    def _report(self, kept: list[Job], error: Exception | None) -> None:
+    def _gather(self) -> None:
+        """Begin the next batch, when the writer has none: once the loop has nothing else to do, or after a while.
+
+        As long as the loop is busy others will commit too. Few large batches cost it much less than many small ones:
+        threads that hand each other single commits pass the interpreter's lock to and fro.
+        """
+        if not self._gathering and not self._batch and self._waiting:
+            assert self._loop is not None
+            self._gathering = True
+            self._gathering_since = self._turn_at = monotonic()
+            self._loop.call_soon(self._gather_more)
+
+    def _gather_more(self) -> None:
+        now = monotonic()
+        if now - self._turn_at < IDLE_TURN_SECONDS or now - self._gathering_since > GATHER_SECONDS_MAX:
+            self._gathering = False
+            self._write_batch()
+        else:
+            assert self._loop is not None
+            self._turn_at = now
+            self._loop.call_soon(self._gather_more)
+
+    def _write_batch(self) -> None:
+        """Give the writer what waits, within bounds; it has one batch at a time."""
+        waiting = self._waiting
+        octets = 0
+        while waiting and len(self._batch) < BATCH_COMMITS_MAX and octets < BATCH_BODY_BYTES_MAX:
+            octets += waiting[0].body_bytes
+            self._batch.append(waiting.popleft())
+        if self._batch:
+            self._writer.put(self._batch)
+
+    def _report(self, kept: int, error: Exception | None) -> None:
         """On the writer thread."""
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle, kept, error)
 
-    def _settle(self, kept: list[Job], error: Exception | None) -> None:
-        for job in kept:
-            first = self._in_flight.popleft()
-            assert first is job
+    def _settle(self, kept: int, error: Exception | None) -> None:
+        batch, self._batch = self._batch, []
+        failed = batch[kept:]
+        if error is not None:
+            # All that was handed over so far may build on what failed.
+            failed.extend(self._waiting)
+            self._waiting.clear()
+        for job in batch[:kept]:
             for content, _ in job.new.values():
                 self._hold(content)
-            self._finish(job, True)
-        if error is None:
-            return
-        # All that was handed over so far may build on what failed.
-        self._epoch += 1
-        failed, self._in_flight = self._in_flight, deque()
-        text = _say(error)
+            self._finish(job, None)
         for job in failed:
             for content, _ in job.new.values():
                 content.row = 0
         for job in failed:
-            self._finish(job, False)
-            if not job.waiter.done():
-                job.waiter.set_exception(Unavailable(text))
+            assert error is not None
+            self._finish(job, Unavailable(_say(error)))
+        self._gather()
+        if self._idle is not None and not self._idle.done() and not self._waiting and not self._batch:
+            self._idle.set_result(None)
 
-    def _finish(self, job: Job, kept: bool) -> None:
+    def _finish(self, job: Job, error: Unavailable | None) -> None:
         assert self._loop is not None
         try:
-            job.settle(kept)
-        except Exception as error:  # a listener's fault must not keep others from being told
-            self._loop.call_exception_handler({"message": "a change could not be applied", "exception": error})
+            job.settle(error is None)
+        except Exception as fault:  # a listener's fault must not keep others from being told
+            self._loop.call_exception_handler({"message": "a change could not be applied", "exception": fault})
         job.settled = True
-        if kept and not job.waiter.done():
-            job.waiter.set_result(None)
+        try:
+            job.done(error)
+        except Exception as fault:
+            self._loop.call_exception_handler({"message": "a commit could not be followed up", "exception": fault})
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -217,6 +277,9 @@ class DurableBackend:
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
         try:
+            if self._waiting or self._batch:
+                self._idle = loop.create_future()
+                await self._idle
             await loop.run_in_executor(None, self._stop)
         finally:
             self._closed.set_result(None)
@@ -227,6 +290,14 @@ class DurableBackend:
             connection.close()
         self._writer.stop()
         self._lock.release()
+
+
+def _tell(waiter: asyncio.Future[None], error: Unavailable | None) -> None:
+    if not waiter.done():
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
 
 
 def _say(error: BaseException) -> str:

@@ -1,13 +1,14 @@
 """Changes of the store as rows: what each record does to the tables, in the order of the records.
 
-What comes by the dozen, new messages and their contents, is gathered and inserted many rows at a time: the
-interpreter's lock changes hands with each statement, which costs more than the statement does.
+Messages, which come by the dozen, are gathered and inserted by one statement into a view, whose trigger spreads them
+over the tables. Each call of SQLite gives the interpreter's lock away and has to wait for it again: with a busy event
+loop that takes longer than the statement does, so that a batch of appends is one call, its sync included.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -38,34 +39,65 @@ INSERT INTO annotations VALUES (?, ?, ?) ON CONFLICT (scope, key) DO UPDATE SET 
 """
 
 
+_COLUMNS = (
+    *("folder_id", "uid", "modseq", "flags", "internal_date", "zone_minutes", "save_date", "content_id"),
+    *("digest", "size", "message_id", "form", "checksum", "body"),
+)
+_NOT_NEW = (None,) * 6
+"""In the place of the content of a message whose content is in the file, or comes with a row before it."""
+_ARRIVALS = f"""
+CREATE TEMP VIEW arrivals AS SELECT {", ".join(f"NULL AS {name}" for name in _COLUMNS)};
+CREATE TEMP TRIGGER arrive INSTEAD OF INSERT ON arrivals BEGIN
+    INSERT INTO contents SELECT new.content_id, new.digest, new.size, new.message_id WHERE new.digest IS NOT NULL;
+    INSERT INTO bodies SELECT new.content_id, new.form, new.checksum, new.body WHERE new.digest IS NOT NULL;
+    INSERT INTO messages VALUES (new.folder_id, new.uid, new.modseq, new.flags, new.internal_date, new.zone_minutes,
+        new.save_date, new.content_id);
+    UPDATE folders SET uid_next = max(uid_next, new.uid + 1), highest_modseq = max(highest_modseq, new.modseq)
+        WHERE folder_id = new.folder_id;
+END;
+"""  # noqa: S608 - our own names
 _ROWS_MAX = 64
-"""Rows of one INSERT; fewer go in powers of two, so that there are few statements to prepare."""
+"""Rows of one INSERT: each number of rows is a statement of its own, which the connection keeps prepared."""
+_STATEMENT_BODY_BYTES_MAX = 1 << 20
+"""SQLite copies the rows of such an INSERT once, a single row apart: large bodies go alone."""
 
 
 @cache
-def _insert(table: str, rows: int, columns: int, verb: str) -> str:
-    row = f"({', '.join('?' * columns)})"
-    return f"{verb} INTO {table} VALUES {', '.join([row] * rows)}"
+def _insert_arrivals(rows: int) -> str:
+    row = f"({', '.join('?' * len(_COLUMNS))})"
+    return f"INSERT INTO arrivals VALUES {', '.join([row] * rows)}"  # noqa: S608 - question marks alone
+
+
+def _statements(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """The rows of each INSERT."""
+    first, octets = 0, 0
+    for index, row in enumerate(rows):
+        size = len(row[-1] or b"")
+        if index > first and (index - first == _ROWS_MAX or octets + size > _STATEMENT_BODY_BYTES_MAX):
+            yield rows[first:index]
+            first, octets = index, 0
+        octets += size
+    if rows:
+        yield rows[first:]
 
 
 class RowWriter:
-    """Applies records inside a transaction that the caller begins and ends."""
+    """Applies records in a transaction: `apply` for each commit, then `commit` for all, or `forget`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        connection.executescript(_ARRIVALS)
         self._run = connection.execute
         self._run_many = connection.executemany
         self._counters: dict[int, tuple[int, int]] = {}
-        self._contents: list[Sequence[Any]] = []
-        self._bodies: list[Sequence[Any]] = []
-        self._messages: list[Sequence[Any]] = []
-        self._spool_names: list[Sequence[Any]] = []
+        self._arrivals: list[tuple[Any, ...]] = []
+        self._begun = False
+        """Whether there was a BEGIN."""
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             changes.MailboxMade: self._mailbox_made,
             changes.MailboxDeleted: self._mailbox_deleted,
             changes.FolderSaved: self._folder_saved,
             changes.FolderDeleted: self._folder_deleted,
             changes.SubscriptionsSet: self._subscriptions_set,
-            changes.Appended: self._appended,
             changes.ContentForgotten: self._content_forgotten,
             changes.FlagsSet: self._flags_set,
             changes.Expunged: self._expunged,
@@ -76,42 +108,43 @@ class RowWriter:
 
     def apply(self, records: tuple[Change, ...], new: Mapping[int, tuple[Content, PropertyMessage]]) -> None:
         """`new`: the contents, by row, that are not in the file yet. Raises sqlite3.Error."""
-        for row, (content, message) in new.items():
-            self._contents.append((row, content.digest, content.size, content.message_id))
-            self._bodies.append((row, *bodies.pack(message)))
+        new = dict(new)
         for record in records:
-            kind = type(record)
-            if kind not in _GATHERED:
-                self._insert_gathered()
-            self._handlers[kind](record)
+            if isinstance(record, changes.Appended):
+                self._appended(record, new.pop(record.content.row, None))
+            elif not isinstance(record, changes.SpoolDone) or record.on_disk:
+                self._begin()
+                self._insert_arrivals()
+                self._handlers[type(record)](record)
 
-    def finish(self) -> None:
-        """Write what was gathered; to call before the commit."""
-        self._insert_gathered()
-        counters, self._counters = self._counters, {}
-        self._run_many(_COUNT_FOLDER, [(uid, modseq, folder) for folder, (uid, modseq) in counters.items()])
+    def commit(self) -> None:
+        """Make durable what was applied. Raises sqlite3.Error: then nothing of it was kept."""
+        self._insert_arrivals()
+        if self._begun:  # else all was one statement, which is a transaction of its own
+            counters, self._counters = self._counters, {}
+            if counters:
+                self._run_many(_COUNT_FOLDER, [(uid, modseq, folder) for folder, (uid, modseq) in counters.items()])
+            self._run("COMMIT")
+            self._begun = False
 
     def forget(self) -> None:
-        """The transaction was rolled back."""
+        """What was applied could not be kept; the caller rolls back."""
+        self._arrivals.clear()
         self._counters = {}
-        for rows in (self._contents, self._bodies, self._messages, self._spool_names):
-            rows.clear()
+        self._begun = False
 
-    def _insert_gathered(self) -> None:
-        self._insert("contents", self._contents)
-        self._insert("bodies", self._bodies)
-        self._insert("messages", self._messages)
-        self._insert("spool_done", self._spool_names, "INSERT OR IGNORE")
+    def _begin(self) -> None:
+        if not self._begun:
+            self._run("BEGIN IMMEDIATE")
+            self._begun = True
 
-    def _insert(self, table: str, rows: list[Sequence[Any]], verb: str = "INSERT") -> None:
-        start, left = 0, len(rows)
-        while left:
-            count = min(1 << (left.bit_length() - 1), _ROWS_MAX)
-            values = [value for row in rows[start : start + count] for value in row]
-            self._run(_insert(table, count, len(rows[0]), verb), values)
-            start += count
-            left -= count
-        rows.clear()
+    def _insert_arrivals(self) -> None:
+        statements = list(_statements(self._arrivals))
+        self._arrivals.clear()
+        if len(statements) > 1:
+            self._begin()
+        for rows in statements:
+            self._run(_insert_arrivals(len(rows)), [value for row in rows for value in row])
 
     def _drew(self, folder_id: int, uid_next: int, modseq: int) -> None:
         before = self._counters.get(folder_id, (0, 0))
@@ -156,8 +189,9 @@ class RowWriter:
         self._run("DELETE FROM subscriptions WHERE mailbox = ?", (record.mailbox,))
         self._run_many("INSERT INTO subscriptions VALUES (?, ?)", [(record.mailbox, name) for name in record.names])
 
-    def _appended(self, record: changes.Appended) -> None:
-        values = (
+    def _appended(self, record: changes.Appended, new: tuple[Content, PropertyMessage] | None) -> None:
+        content = record.content
+        message = (
             record.folder_id,
             record.uid,
             record.modseq,
@@ -165,10 +199,13 @@ class RowWriter:
             record.internal_date,
             record.zone_minutes,
             record.save_date,
-            record.content.row,
+            content.row,
         )
-        self._messages.append(values)
-        self._drew(record.folder_id, record.uid + 1, record.modseq)
+        if new is None:
+            self._arrivals.append((*message, *_NOT_NEW))
+        else:
+            body = bodies.pack(new[1])
+            self._arrivals.append((*message, content.digest, content.size, content.message_id, *body))
 
     def _content_forgotten(self, record: changes.ContentForgotten) -> None:
         self._run("DELETE FROM bodies WHERE content_id = ?", (record.content.row,))
@@ -193,9 +230,7 @@ class RowWriter:
         self._drew(folder_id, 0, record.modseq)
 
     def _spool_done(self, record: changes.SpoolDone) -> None:
-        if not record.on_disk:
-            return
-        self._spool_names.append((record.spool_name,))
+        self._run("INSERT OR IGNORE INTO spool_done VALUES (?)", (record.spool_name,))
 
     def _spool_forgotten(self, record: changes.SpoolForgotten) -> None:
         self._run("DELETE FROM spool_done WHERE name = ?", (record.spool_name,))
@@ -205,6 +240,3 @@ class RowWriter:
             self._run("DELETE FROM annotations WHERE scope = ? AND key = ?", (record.scope, record.key))
         else:
             self._run(_SET_ANNOTATION, (record.scope, record.key, record.value))
-
-
-_GATHERED = frozenset({changes.Appended, changes.SpoolDone})

@@ -14,6 +14,9 @@ from emulator.config import SettingsError
 APPLICATION_ID = 0x4D4A414D
 """`MJAM`: tells our file from any other SQLite file (PRAGMA application_id)."""
 
+_STATEMENTS_KEPT = 256
+"""Prepared statements of a connection: `rows.py` has one for each number of rows."""
+
 _VERSION_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('last_folder_id', 0), ('last_uid_validity', 0);
@@ -81,7 +84,9 @@ VERSION = len(MIGRATIONS)
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection that commits when told to, and has synced when a commit returns."""
     uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=_STATEMENTS_KEPT
+    )
     try:
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -10,24 +10,19 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emulator.changes import Change, Settle
+from emulator.changes import Change, Done, Settle
 
 from . import schema
 from .rows import RowWriter
 
 if TYPE_CHECKING:
-    import asyncio
-
     from emulator.content import Content
     from emulator.properties import PropertyMessage
-
-BATCH_COMMITS_MAX = 1024
-BATCH_BODY_BYTES_MAX = 32 << 20
 
 
 @dataclass(slots=True, eq=False)
@@ -37,27 +32,25 @@ class Job:
     records: tuple[Change, ...]
     new: Mapping[int, tuple[Content, PropertyMessage]]
     settle: Settle
-    waiter: asyncio.Future[None]
-    """Done when it is settled; cancelled with whoever waits, who puts another in its place."""
-    epoch: int
+    done: Done
+    """Called after `settle`."""
     body_bytes: int = field(default=0)
     settled: bool = field(default=False)
 
 
-Report = Callable[[list[Job], Exception | None], None]
-"""Called on the writer thread: these were kept; and, with an exception, nothing behind them was."""
+Report = Callable[[int, Exception | None], None]
+"""Called on the writer thread: so many jobs of the batch were kept, from its beginning; with an exception, no more."""
 
 
 class Writer:
-    """Takes jobs in order and reports each as kept, or a failure once, after which it passes over the same epoch's."""
+    """Takes a batch of jobs, does them in order, and reports how many were kept; then it may be given the next."""
 
     def __init__(self, path: Path, report: Report) -> None:
         self._path = path
         self._report = report
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._rows: RowWriter | None = None
-        self._failed_epoch = -1
         self.transactions = 0
         """How many commits of SQLite there were: with the number of jobs, how well they share."""
         self._thread = threading.Thread(target=self._work, name="mailjam-store-writer", daemon=True)
@@ -67,13 +60,13 @@ class Writer:
         self._use(connection)
         self._thread.start()
 
-    def put(self, job: Job) -> None:
-        """Hand over; never blocks."""
-        self._jobs.put(job)
+    def put(self, batch: Sequence[Job]) -> None:
+        """Hand over; never blocks. Whoever does waits for the report before the next."""
+        self._batches.put(batch)
 
     def stop(self) -> None:
         """Do what was handed over, then end; blocks until then."""
-        self._jobs.put(None)
+        self._batches.put(None)
         self._thread.join()
 
     def _use(self, connection: sqlite3.Connection) -> None:
@@ -81,68 +74,41 @@ class Writer:
         self._rows = RowWriter(connection)
 
     def _work(self) -> None:
-        ending = False
-        while not ending:
-            jobs, ending = self._gather()
-            jobs = [job for job in jobs if job.epoch > self._failed_epoch]
-            if jobs:
-                self._do(jobs)
+        while (batch := self._batches.get()) is not None:
+            self._do(batch)
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._connection.close()
 
-    def _gather(self) -> tuple[list[Job], bool]:
-        """All that is there, at least one; and whether it is the end."""
-        jobs: list[Job] = []
-        octets = 0
-        item = self._jobs.get()
-        while item is not None:
-            jobs.append(item)
-            octets += item.body_bytes
-            if len(jobs) >= BATCH_COMMITS_MAX or octets >= BATCH_BODY_BYTES_MAX:
-                return jobs, False
-            try:
-                item = self._jobs.get_nowait()
-            except queue.Empty:
-                return jobs, False
-        return jobs, True
-
-    def _do(self, jobs: list[Job]) -> None:
+    def _do(self, jobs: Sequence[Job]) -> None:
         try:
             self._transaction(jobs)
         except Exception as error:
             if len(jobs) > 1:
-                self._do_one_by_one(jobs)
+                self._report(*self._do_one_by_one(jobs))
             else:
-                self._fail(jobs[0], error)
+                self._report(0, error)
         else:
-            self._report(jobs, None)
+            self._report(len(jobs), None)
 
-    def _do_one_by_one(self, jobs: list[Job]) -> None:
+    def _do_one_by_one(self, jobs: Sequence[Job]) -> tuple[int, Exception | None]:
         """One of them cannot be kept: keep those before it."""
-        for job in jobs:
+        for count, job in enumerate(jobs):
             try:
                 self._transaction([job])
             except Exception as error:
-                self._fail(job, error)
-                return
-            self._report([job], None)
+                return count, error
+        return len(jobs), None
 
-    def _fail(self, job: Job, error: Exception) -> None:
-        self._failed_epoch = job.epoch
-        self._report([], error)
-
-    def _transaction(self, jobs: list[Job]) -> None:
+    def _transaction(self, jobs: Sequence[Job]) -> None:
         connection, rows = self._connection, self._rows
         assert connection is not None
         assert rows is not None
         try:
-            connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 rows.apply(job.records, job.new)
-            rows.finish()
-            connection.execute("COMMIT")
+            rows.commit()
         except BaseException as error:
             rows.forget()
             self._roll_back(connection, error)

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from emulator import changes
-from emulator.changes import Backend, Change, Settle
+from emulator.changes import Backend, Change, Done, Settle
 from emulator.durable.loading import without_collecting
 from emulator.events import MessageAccepted, MessageBad
 from emulator.folder import SEEN, Message
@@ -46,6 +46,13 @@ class ObservedBackend:
 
     async def commit(self, records: Sequence[Change], settle: Settle) -> None:
         """See `emulator.changes.Backend`."""
+        await self.inner.commit(records, self._observed(records, settle))
+
+    def hand_over(self, records: Sequence[Change], settle: Settle, done: Done) -> None:
+        """See `emulator.changes.Backend`."""
+        self.inner.hand_over(records, self._observed(records, settle), done)
+
+    def _observed(self, records: Sequence[Change], settle: Settle) -> Settle:
         actor = current_actor.get()
         self.commits += 1
         for look in self.before:
@@ -57,7 +64,7 @@ class ObservedBackend:
                 for observer in self.after:
                     observer(records, actor)
 
-        await self.inner.commit(records, settled)
+        return settled
 
     async def read(self, content: Content) -> PropertyMessage:
         """See `emulator.changes.Backend`."""

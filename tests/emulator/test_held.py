@@ -38,9 +38,14 @@ def inbox(server: Server) -> list[Any]:
     return list(server.store.mailbox("alice").inbox.messages)
 
 
-async def fail(*arguments: Any, **more: Any) -> Any:
+def refuse(*arguments: Any, **more: Any) -> Any:
     """In the place of a method that writes."""
     raise Unavailable("the disk is full")
+
+
+async def fail(*arguments: Any, **more: Any) -> Any:
+    """The same, for one that is awaited."""
+    refuse()
 
 
 async def test_a_short_way_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,12 +94,11 @@ async def test_a_store_that_fails_leaves_the_message_to_the_spool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Server(settings_of(tmp_path, spool_after_seconds=60)) as server:
-        append = server.store.append
-
-        monkeypatch.setattr(server.store, "append", fail)
+        hand_over = server.store.hand_over
+        monkeypatch.setattr(server.store, "hand_over", refuse)
         await send(server)
         assert len(await server.spool.names(IN)) == 1
-        monkeypatch.setattr(server.store, "append", append)
+        monkeypatch.setattr(server.store, "hand_over", hand_over)
         await server.inbound.settled()
         assert len(inbox(server)) == 1
 
@@ -104,7 +108,7 @@ async def test_where_nothing_can_be_kept_the_sender_is_told_and_nothing_is_there
 ) -> None:
     async with Server(settings_of(tmp_path, spool_after_seconds=60)) as server:
         with monkeypatch.context() as patch:
-            patch.setattr(server.store, "append", fail)
+            patch.setattr(server.store, "hand_over", refuse)
             patch.setattr(server.spool, "keep", fail)
             with pytest.raises(Refused, match="452"):
                 await send(server)

@@ -250,6 +250,25 @@ async def test_concurrent_commits_share_a_sync(tmp_path):
     await store.close()
 
 
+async def test_a_batch_of_more_rows_and_octets_than_one_statement_takes(tmp_path):
+    store = opened(tmp_path)
+    alice, bob = await store.create_mailbox("alice"), await store.create_mailbox("bob")
+    texts = [b"%d " % n + bytes(100_000 if n % 9 == 0 else 10) for n in range(200)]
+
+    async def put_both(octets: bytes) -> None:
+        await store.append([(store.content_of(Plain(octets), octets), [Target(alice.inbox), Target(bob.inbox)])])
+
+    await asyncio.gather(*map(put_both, texts))
+    await store.close()
+    store = opened(tmp_path)
+    for name in ("alice", "bob"):
+        inbox = store.mailbox(name).inbox
+        assert [(await store.read(message)).octets for message in inbox.messages] == texts
+        assert inbox.uids == list(range(1, 201))
+        assert (inbox.uid_next, inbox.highest_modseq) == (201, 201)
+    await store.close()
+
+
 async def test_memory_does_not_grow_with_bodies(tmp_path):
     store = opened(tmp_path, cache_bytes_max=100_000)
     alice = await store.create_mailbox("alice")
