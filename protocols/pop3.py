@@ -55,6 +55,10 @@ EXCHANGE55_COMMANDS = frozenset(
 """What the emulated server knows (KB Q322825: no APOP; KB Q262986: no RFC 2449); STLS where TLS was configured."""
 
 
+UNENDED = b"UTF8"
+"""Evolution (Camel 3.46) sends this command without a line end and waits for the reply, where RFC 6856 is offered."""
+
+
 class Pop3Session(Session["Pop3Session"]):
     """One POP3 dialogue."""
 
@@ -66,6 +70,8 @@ class Pop3Session(Session["Pop3Session"]):
         self.state = AUTHORIZATION
         self.exchange55 = self.settings.personality == "exchange55"
         self.utf8 = False
+        self._line_end_owed = False
+        """The last command was taken before its line end came, if that ever comes."""
         self.language = "i-default"
         self.offered_name: str | None = None
         """What USER said, until PASS."""
@@ -90,7 +96,16 @@ class Pop3Session(Session["Pop3Session"]):
         return banner + (b"" if "APOP" in self.settings.capabilities_hidden else b" " + self.timestamp) + CRLF
 
     def next_input(self) -> bytes | None:
-        return self.connection.buffer.line(self.limits.command_line_bytes_max)
+        buffer = self.connection.buffer
+        line = buffer.line(self.limits.command_line_bytes_max)
+        if self._line_end_owed and line is not None:
+            self._line_end_owed = False
+            if not line:
+                line = buffer.line(self.limits.command_line_bytes_max)
+        if line is None and buffer.holds_only(UNENDED) and self._takes_utf8():
+            self._line_end_owed = True
+            return buffer.take_all()
+        return line
 
     async def handle_input(self, item: bytes) -> None:
         verb, _, rest = item.partition(b" ")
@@ -165,6 +180,10 @@ class Pop3Session(Session["Pop3Session"]):
             hidden=settings.capabilities_hidden,
             ntlm_too=self.exchange55,
         )
+
+    def _takes_utf8(self) -> bool:
+        hidden = self.exchange55 or "UTF8" in self.settings.capabilities_hidden
+        return self.state is AUTHORIZATION and not hidden
 
     def capabilities(self) -> list[bytes]:
         """The capability list of RFC 2449 for the state at hand."""

@@ -58,6 +58,10 @@ class Buffer:
         self.clear()
         return data
 
+    def holds_only(self, octets: bytes) -> bool:
+        """Whether these octets have arrived, and nothing else."""
+        return len(self) == len(octets) and not self._skipping and self._data.endswith(octets)
+
     def _consume(self, end: int) -> None:
         self._position = self._scanned = end
         if end >= len(self._data):
