@@ -9,6 +9,7 @@ dialogue, mailboxes, listing, append, messages, fetch, search, …    the comman
 
 from . import (
     append,
+    batches,
     context,
     dialogue,
     fetch,
@@ -28,6 +29,7 @@ from .session import ImapSession
 __all__ = [
     "ImapSession",
     "append",
+    "batches",
     "context",
     "dialogue",
     "fetch",

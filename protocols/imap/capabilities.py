@@ -54,6 +54,7 @@ AFTER_LOGIN = (
     "CONDSTORE",
     "QRESYNC",
     "UIDONLY",
+    "UIDBATCHES",
     "NOTIFY",
     "METADATA",
     "ACL",
