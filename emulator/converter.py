@@ -102,15 +102,20 @@ class Converter:
 
     # --- inbound ------------------------------------------------------------------------------------------------------
 
-    async def put(self, octets: bytes, targets: Sequence[Target]) -> list[Any]:
-        """Convert on the caller's task and append to all targets: the new messages, in order."""
-        return (await self.put_all([(octets, targets)]))[0]
+    async def put(self, octets: bytes, targets: Sequence[Target], spool_name: str | None = None) -> list[Any]:
+        """Convert on the caller's task and append to all targets: the new messages, in order.
 
-    async def put_all(self, items: Sequence[tuple[bytes, Sequence[Target]]]) -> list[list[Any]]:
+        `spool_name`: remember in the same commit that this spool file was delivered.
+        """
+        return (await self.put_all([(octets, targets)], spool_name))[0]
+
+    async def put_all(
+        self, items: Sequence[tuple[bytes, Sequence[Target]]], spool_name: str | None = None
+    ) -> list[list[Any]]:
         """As `put`, for several messages, all or none."""
         converted = [(await self._inbound(octets), targets) for octets, targets in items]
         await self._scheduler.reach(INBOUND_APPEND)
-        return await self._store.append(converted)
+        return await self._store.append(converted, spool_name=spool_name)
 
     async def take_in(
         self,

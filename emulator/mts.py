@@ -20,13 +20,14 @@ from . import dsn
 from .loop_thread import LoopThread
 from .queues import QueueClosed, WorkQueue
 from .scheduling import AsyncioClock, Scheduler, Waiter, retry_pause
-from .spool import BAD, MTS_OUT, Envelope, MemorySpool, Spool
+from .spool import BAD, MTS_IN, MTS_OUT, Envelope, MemorySpool, Spool
 from .thread_pool import ThreadPool
 
 if TYPE_CHECKING:
     from .config import Settings
     from .converter import Converter
     from .directory import Directory
+    from .store import Store
 
 
 _GATEWAY = "gateway"
@@ -50,6 +51,8 @@ class Transfer:
     """How often it failed, since the process began."""
     arrived_at: float = 0.0
     """When it came into MTS-IN; seconds since the epoch."""
+    brought_as: str = ""
+    """Its name in MTS-IN; empty where it is in memory alone."""
 
 
 class Connector(Protocol):
@@ -96,6 +99,10 @@ class Gateway:
     """What is in MTS-OUT: queued, waiting for its next attempt, or with the connector."""
     waiting: dict[Transfer, Handle] = field(default_factory=dict)
     """What waits for its next attempt, in either direction."""
+    recovered: set[str] | None = None
+    """What was found in MTS-IN at logon; None: that is still looked for."""
+    recovering: list[Waiter] = field(default_factory=list)
+    """Who waits for that."""
     carrying: LoopThread | None = None
     """Where `deliver` runs; None: on the loop of whoever calls."""
     answering: LoopThread | None = None
@@ -162,15 +169,22 @@ class MessageTransferStub:
         threads: ThreadPool | None = None,
         spool: Spool | None = None,
         clock: Clock | None = None,
+        store: Store | None = None,
     ) -> None:
         """`threads`: each gateway's thread comes from there, and a second one for each transfer (KB Q282115).
 
-        `spool`: where MTS-OUT is kept; without one it is in memory. `clock`: of attempts; real time without one.
+        `spool`: where MTS-IN and MTS-OUT are kept; without one they are in memory. `clock`: of attempts; real time
+        without one. `store`: remembers what was delivered of a spool that outlasts the process.
         """
         self._clock: Clock = clock or AsyncioClock()
         self.report: Callable[[Envelope, bytes, Sequence[dsn.Outcome]], Awaitable[None]] | None = None
         """Sends delivery status notifications; set where there is an outbound side."""
         self._spool = spool or MemorySpool()
+        self._store = store
+        self._delivering: set[str] = set()
+        """Names in MTS-IN of what is being delivered, by gateways that have logged off too."""
+        self._removed: list[str] = []
+        """Names removed from MTS-IN, which might be there again after a power failure."""
         self._threads = threads or ThreadPool("gateways", scheduler)
         self._settings = settings
         self._scheduler = scheduler
@@ -203,13 +217,51 @@ class MessageTransferStub:
             self.log_off(name)
 
     def submit(self, name: str, reverse_path: str, recipients: Sequence[str], octets: bytes) -> None:
-        """A connector brings a message: into MTS-IN. Raises Unavailable at the queue's limit."""
+        """A connector brings a message: into MTS-IN, in memory. Raises Unavailable at the queue's limit."""
+        gateway = self._with_room(name)
+        self._enter(gateway, Transfer(reverse_path, tuple(recipients), octets, arrived_at=self._clock.time()))
+
+    async def bring(self, name: str, reverse_path: str, recipients: Sequence[str], octets: bytes) -> None:
+        """As `submit`; when it returns the message is in the spool, and is delivered even if the process is killed now.
+
+        Raises KeyError where no such gateway is logged on, Unavailable at the queue's limit or when the spool fails.
+        """
+        if not self._spool.durable:
+            self.submit(name, reverse_path, recipients, octets)
+            return
+        gateway = self._with_room(name)
+        if gateway.recovered is None:
+            waiter = self._scheduler.waiter()
+            gateway.recovering.append(waiter)
+            await waiter
+        envelope = Envelope(reverse_path, tuple(recipients), self._clock.time(), {_GATEWAY: name})
+        removed, self._removed = self._removed, []
+        try:
+            spool_name = await self._spool.write(MTS_IN, envelope, octets)
+        except Unavailable:
+            self._removed += removed
+            raise
+        for gone in removed:  # the folder was synced, and with it that these are gone
+            await self._forget(gone)
+        now = self.gateways.get(name)
+        if now is gateway or (now is not None and now.recovered is not None and spool_name not in now.recovered):
+            self._enter(now, _brought(envelope, octets, spool_name))
+
+    def _with_room(self, name: str) -> Gateway:
         gateway = self.gateways[name]
         if len(gateway.mts_in) >= self._settings.inbound_queue_messages_max:
             raise Unavailable("MTS-IN is full")
+        return gateway
+
+    @staticmethod
+    def _enter(gateway: Gateway, transfer: Transfer) -> None:
         gateway.entered += 1
         gateway.unsettled += 1
-        gateway.mts_in.put(Transfer(reverse_path, tuple(recipients), octets, arrived_at=self._clock.time()))
+        gateway.mts_in.put(transfer)
+
+    async def _forget(self, spool_name: str) -> None:
+        if self._store is not None:
+            await self._store.forget_spool_name(spool_name)
 
     def route(self, address: str) -> Gateway | None:
         """The gateway by which mail for the address leaves, or None."""
@@ -265,7 +317,34 @@ class MessageTransferStub:
             if envelope.options.get(_GATEWAY) == gateway.connector.name:
                 gateway.queue(Transfer(envelope.reverse_path, envelope.recipients, spool_name=name))
 
+    async def _recover_brought(self, gateway: Gateway) -> None:
+        """Queue what is in MTS-IN of this gateway, from an earlier process or an earlier logon."""
+        found: dict[str, Transfer] = {}
+        names = await self._spool.names(MTS_IN) if self._spool.durable else []
+        for name, _ in names:
+            if self._store is not None and name in self._store.spool_done:
+                await self._spool.remove(MTS_IN, name)
+                self._removed.append(name)
+                continue
+            try:
+                envelope, octets = await self._spool.read(MTS_IN, name)
+            except (ValueError, FileNotFoundError):
+                continue  # `mailjam check` tells of it
+            if envelope.options.get(_GATEWAY) == gateway.connector.name and name not in self._delivering:
+                found[name] = _brought(envelope, octets, name)
+        gateway.recovered = set(found)
+        for transfer in found.values():
+            self._enter(gateway, transfer)
+
     async def _work_in(self, actor: Actor, gateway: Gateway) -> None:
+        try:
+            await self._recover_brought(gateway)
+        except (OSError, Unavailable) as error:
+            _note(gateway, f"in: what is in MTS-IN cannot be read: {error}")
+        gateway.recovered = gateway.recovered or set()
+        waiters, gateway.recovering = gateway.recovering, []
+        for waiter in waiters:
+            waiter.wake()
         async with self._threads.thread():
             await self._bring(actor, gateway)
 
@@ -276,20 +355,35 @@ class MessageTransferStub:
             except QueueClosed:
                 return
             actor.doing = f"in from <{transfer.reverse_path}>"
+            if transfer.brought_as:
+                self._delivering.add(transfer.brought_as)
             try:
                 async with self._threads.thread():
                     here = await self._passed_on(gateway, transfer)
                     targets = [Target(mailbox.inbox) for mailbox in await self._mailboxes(here)]
                     if targets:
-                        await self._converter.put(transfer.octets, targets)
+                        await self._converter.put(transfer.octets, targets, transfer.brought_as or None)
                 gateway.delivered += 1
+                await self._done(gateway, transfer)
             except Exception as error:  # a connector's bad message harms only the connector
                 _note(gateway, f"in: {error}")
                 if isinstance(error, Unavailable) and self._tries_again(gateway, transfer, transfer.arrived_at):
                     continue
                 await self._not_delivered(gateway, transfer, error)
+            finally:
+                self._delivering.discard(transfer.brought_as)
             gateway.settle()
             actor.doing = "in"
+
+    async def _done(self, gateway: Gateway, transfer: Transfer) -> None:
+        """It leaves MTS-IN."""
+        if not transfer.brought_as:
+            return
+        try:
+            await self._spool.remove(MTS_IN, transfer.brought_as)
+            self._removed.append(transfer.brought_as)
+        except OSError as error:  # it stays there, and the store knows that it was delivered
+            _note(gateway, f"in: {transfer.brought_as} cannot be removed from MTS-IN: {error}")
 
     async def _not_delivered(self, gateway: Gateway, transfer: Transfer, error: Exception) -> None:
         """What the store did not take goes to BAD, and its sender is told."""
@@ -297,8 +391,10 @@ class MessageTransferStub:
         envelope = Envelope(transfer.reverse_path, transfer.recipients, self._clock.time(), reason=reason)
         try:
             await self._spool.write(BAD, envelope, transfer.octets)
+            await self._done(gateway, transfer)
         except Unavailable as problem:
-            _note(gateway, f"in: a message is lost: {problem}")
+            where = f"{transfer.brought_as} stays in MTS-IN" if transfer.brought_as else "a message is lost"
+            _note(gateway, f"in: {where}: {problem}")
         permanent = isinstance(error, PortError) and not isinstance(error, Unavailable)
         await self._tell(gateway, envelope, transfer.octets, "5.1.1" if permanent else "4.3.0", str(error))
 
@@ -381,7 +477,7 @@ class MessageTransferStub:
         if self._clock.time() - arrived_at >= settings.gateway_expire_seconds:
             return False
         if self.gateways.get(gateway.connector.name) is not gateway:
-            return bool(transfer.spool_name)  # who logs on next finds it in MTS-OUT
+            return bool(transfer.spool_name or transfer.brought_as)  # who logs on next finds it in the spool
         queue = gateway.mts_out if transfer.spool_name else gateway.mts_in
 
         def again() -> None:
@@ -411,6 +507,12 @@ class MessageTransferStub:
             sum(len(gateway.mts_in) for gateway in gateways) + len(pausing) - leaving,
             sum(len(gateway.mts_out) for gateway in gateways) + leaving,
         )
+
+
+def _brought(envelope: Envelope, octets: bytes, spool_name: str) -> Transfer:
+    return Transfer(
+        envelope.reverse_path, envelope.recipients, octets, arrived_at=envelope.received_at, brought_as=spool_name
+    )
 
 
 def _note(gateway: Gateway, failure: str) -> None:

@@ -143,7 +143,14 @@ class Server:
         self.inbound.failed = self._mail_failed
         self.inbound.deliveries.threads = self.pools["store"]
         self.mts = MessageTransferStub(
-            settings, self.scheduler, self.directory, self.converter, self.pools["gateway"], self.spool, self.clock
+            settings,
+            self.scheduler,
+            self.directory,
+            self.converter,
+            self.pools["gateway"],
+            self.spool,
+            self.clock,
+            self.store,
         )
         self.notification = NotificationThread(self.scheduler, self.bus, self.converter, self.directory)
         self.outbound = OutboundMail(

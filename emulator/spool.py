@@ -1,6 +1,7 @@
 """The spool of the Internet Mail Service: Imcdata/In, Out and BAD (KB Q197792, Q189731), on disk or in memory.
 
-MTS-OUT, where mail waits for a gateway, is kept here too (in Exchange it was a folder of the store, KB Q234065).
+MTS-OUT, where mail waits for a gateway, and MTS-IN, where it waits that a gateway has brought, are kept here too (in
+Exchange they were folders of the store, KB Q234065).
 
 A spool file is one line of JSON, the envelope, and behind it the message as it was received. It is written under a
 temporary name, synced, renamed, and its folder synced, before `write` returns. Names are eight characters of base 36
@@ -33,8 +34,8 @@ from .config import SettingsError
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NAME_CHARACTERS = 8
-IN, OUT, BAD, MTS_OUT = "In", "Out", "BAD", "MtsOut"
-FOLDERS = (IN, OUT, BAD, MTS_OUT)
+IN, OUT, BAD, MTS_IN, MTS_OUT = "In", "Out", "BAD", "MtsIn", "MtsOut"
+FOLDERS = (IN, OUT, BAD, MTS_IN, MTS_OUT)
 THREADS = 8
 FRESH_OCTETS_MAX = 32 << 20
 ENVELOPE_OCTETS_MAX = 16 << 20
@@ -432,7 +433,7 @@ def _write_and_sync(path: Path, data: bytes) -> None:
         finally:
             os.close(file)
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError:
         for leftover in (temporary, path):
             with contextlib.suppress(OSError):
@@ -443,7 +444,7 @@ def _write_and_sync(path: Path, data: bytes) -> None:
 @wrap
 def _rename_and_sync(source: Path, target: Path) -> None:
     source.replace(target)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _marker(path: Path, attempts: int) -> Path | None:
@@ -483,7 +484,8 @@ def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *
         loop.call_soon_threadsafe(callback, *arguments)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from emulator import imail
 from emulator.mts import MessageTransferStub, Transfer
 from emulator.properties import PropertyMessage
+from emulator.spool import sync_folder
 from protocols.ports import Unavailable
 
 from .addressing import envelope_of, takes_domain
@@ -49,15 +51,17 @@ class MaildirConnector:
         return takes_domain(self._domains, address)
 
     def deliver(self, transfer: Transfer, properties: PropertyMessage) -> None:
-        """Write a message: into `tmp`, synced, then renamed into `new`. Raises OSError."""
+        """Write a message: into `tmp`, synced, then renamed into `new`, and that synced. Raises OSError."""
         octets = imail.outbound(properties)
-        name = f"{os.getpid()}_{next(_numbers)}.mailjam"
+        # with the time: a later process may have the same number, and must not write over what is there
+        name = f"{time.time_ns()}.P{os.getpid()}Q{next(_numbers)}.mailjam"
         path = self._outbox / "tmp" / name
         with path.open("xb") as file:
             file.write(octets)
             file.flush()
             os.fsync(file.fileno())
         path.rename(self._outbox / "new" / name)
+        sync_folder(self._outbox / "new")
 
     def _take(self) -> list[tuple[Path, bytes]]:
         """New files with their octets; those that are too large stay where they are."""
@@ -69,15 +73,18 @@ class MaildirConnector:
         ]
 
     async def poll(self, mts: MessageTransferStub) -> int:
-        """Bring in what is new; how many. A file goes to `cur` once MTS-IN has it; it stays where MTS-IN is full."""
+        """Bring in what is new; how many. A file goes to `cur` once MTS-IN has it, in the spool where there is one.
+
+        It stays where MTS-IN cannot take it. A process that is killed between the two brings it once more.
+        """
         if self._inbox is None:
             return 0
         brought = 0
         for path, octets in await asyncio.to_thread(self._take):
             sender, recipients = envelope_of(imail.inbound(octets))
             try:
-                mts.submit(self.name, sender, recipients, octets)
-            except Unavailable:
+                await mts.bring(self.name, sender, recipients, octets)
+            except (Unavailable, KeyError):
                 break
             await asyncio.to_thread(path.rename, self._inbox / "cur" / f"{path.name}:2,S")
             brought += 1

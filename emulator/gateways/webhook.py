@@ -97,7 +97,8 @@ class WebhookConnector:
     async def listen(self, mts: MessageTransferStub, host: str = "127.0.0.1", port: int = 0) -> asyncio.Server:
         """Take messages (MIME octets as the body of a POST). Recipients: the field X-Recipients, else To and Cc.
 
-        202: it is in MTS-IN. 503: MTS-IN is full, come back later.
+        202: it is in MTS-IN, and on the disk where the server keeps its mail there. 503: MTS-IN cannot take it, come
+        back later.
         """
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -140,7 +141,7 @@ class WebhookConnector:
         if not recipients:
             return 400
         try:
-            mts.submit(self.name, sender, recipients, octets)
+            await mts.bring(self.name, sender, recipients, octets)
         except (Unavailable, KeyError):
             return 503
         return 202

@@ -436,6 +436,7 @@ async def test_names_never_become_paths(start_server, tmp_path, name):
         "store.sqlite3-shm",
         "Imcdata",
         "In",
+        "MtsIn",
         "MtsOut",
         "Out",
         "BAD",
