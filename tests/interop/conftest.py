@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def need(program: str, package: str) -> str:
     if path is None:
         pytest.skip(f"{program} is not here: apt-get install {package}")
     return path
+
+
+def free_port() -> int:
+    """A port for a program that cannot choose one by itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def run_program(

@@ -29,6 +29,8 @@ from harness.clients import NntpClient
 from harness.dialogue import Case, DialogueError, read_cases, run_case
 from protocols.ports import Target
 
+from .conftest import free_port
+
 pytestmark = pytest.mark.interop
 
 BINARIES = Path("/usr/lib/news/bin")
@@ -91,12 +93,6 @@ FILES = {
     "db/history": "",
     "db/active.times": "",
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Inn:

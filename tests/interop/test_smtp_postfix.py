@@ -25,6 +25,8 @@ from emulator.events import MessageDelivered, MessageRelayed
 from emulator.server import Server
 from harness.dialogue import Case, read_cases
 
+from .conftest import free_port, need, run_program
+
 pytestmark = pytest.mark.interop
 
 MASTER = """
@@ -180,6 +182,39 @@ async def test_postfix_is_the_smart_host(postfix_folder: Path, start_server: Any
         assert b"Status: 5.7.1" in report
         await asyncio.wait_for(relayed.wait(), 10)
         assert not near.outbound.entries
+
+
+async def test_smtp_source_sends_and_smtp_sink_is_the_smart_host(tmp_path: Path, start_server: Any) -> None:
+    """Postfix's test programs: ten sessions at once come in, and all of it goes out again."""
+    source, sink = need("smtp-source", "postfix"), need("smtp-sink", "postfix")
+    port = free_port()
+    listening = [] if os.geteuid() else ["-u", "root"]
+    process = await asyncio.create_subprocess_exec(
+        sink, *listening, "-D", tmp_path / "mail.", f"127.0.0.1:{port}", "100", stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        server: Server = await start_server(smarthost=f"127.0.0.1:{port}", domains=("near.example",), imap_port=None)
+        relayed: list[str] = []
+        done = asyncio.Event()
+
+        def note(event: MessageRelayed) -> None:
+            relayed.append(event.spool_name)
+            if len(relayed) == 100:
+                done.set()
+
+        server.bus.on(MessageRelayed, note)
+        people = ["-f", "a@near.example", "-t", "b@far.example"]
+        await run_program(
+            *(source, "-s", "10", "-m", "100", "-l", "4096", *people, f"127.0.0.1:{server.addresses['smtp'][1]}"),
+            folder=tmp_path,
+        )
+        await asyncio.wait_for(done.wait(), 40)
+        assert not server.outbound.entries
+    finally:
+        process.terminate()
+        await process.wait()
+    messages = b"".join(path.read_bytes() for path in tmp_path.glob("mail.*"))
+    assert messages.count(b"X-Rcpt-Args: <b@far.example>") == 100
 
 
 DIFFERENCES = Path(__file__).with_name("smtp_postfix_differences.json")

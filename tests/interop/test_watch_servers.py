@@ -22,6 +22,8 @@ import trustme
 
 from harness.watch import Finding, Watcher, WatchSettings
 
+from .conftest import free_port
+
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
 DOVECOT = """
@@ -91,12 +93,6 @@ alias_maps =
 alias_database =
 local_recipient_maps =
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def need(program: str) -> str:
