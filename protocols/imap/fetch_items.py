@@ -185,7 +185,7 @@ _MACROS = {
     b"FULL": (b"FLAGS", b"INTERNALDATE", b"RFC822.SIZE", b"ENVELOPE", b"BODY"),
 }
 _WORD = re.compile(rb"[A-Za-z0-9.]+")
-_PARTIAL = re.compile(rb"<([0-9]{1,20})\.([0-9]{1,20})>")
+_PARTIAL = re.compile(rb"<([0-9]{1,20})(?:\.([0-9]{1,20}))?>")
 _POSITION = re.compile(rb"-?[1-9][0-9]{0,9}")
 
 
@@ -236,9 +236,10 @@ class _Reader:
         if not size_only and scanner.peek() == 0x3C:
             partial = scanner.try_match(_PARTIAL)
             match = _PARTIAL.fullmatch(partial or b"")
-            if match is None:
+            if match is None or (match[2] is None and not binary):
                 raise Bad("a partial reads like <0.100>")
-            start, length = int(match[1]), int(match[2])
+            # BINARY[1]<40>, all from octet 40 on, is outside the grammar of RFC 3516, but imaptest and Dovecot have it.
+            start, length = int(match[1]), int(match[2] or NUMBER_MAX)
             if not 0 < length <= NUMBER_MAX or start > NUMBER_MAX:
                 raise Bad("a partial has a length of at least 1, and 32-bit numbers")
             label += b"<%d>" % start
