@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import runpy
 import shutil
 import signal
 import socket
@@ -23,6 +22,7 @@ import trustme
 from harness.watch import Finding, Watcher, WatchSettings
 
 from .conftest import free_port
+from .test_nntp_inn import BINARIES, Inn
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -277,15 +277,14 @@ async def test_tls_of_dovecot(servers: Servers) -> None:
 
 
 async def test_inn_healthy_and_stopped() -> None:
-    inn_tests = runpy.run_path(str(Path(__file__).with_name("test_nntp_inn.py")))
-    if not (inn_tests["BINARIES"] / "innd").exists():
+    if not (BINARIES / "innd").exists():
         text = "innd is missing: apt-get install inn2"
         pytest.fail(text) if os.environ.get("CI") else pytest.skip(text)
     if os.geteuid() != 0:
         pytest.skip("INN has to be started by root")
     with tempfile.TemporaryDirectory(prefix="mailjam-watch-") as folder:
         Path(folder).chmod(0o755)
-        inn = await asyncio.to_thread(inn_tests["Inn"], Path(folder) / "inn", ("misc.test",))
+        inn = await asyncio.to_thread(Inn, Path(folder) / "inn", ("misc.test",))
         watcher = Watcher(WatchSettings({"nntp": ("127.0.0.1", inn.reader_port)}, slow_seconds=5.0))
         try:
             for _ in range(3):
