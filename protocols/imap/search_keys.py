@@ -258,8 +258,10 @@ class KeyReader:
         return Key(2, test)
 
     def _keyword(self, word: str) -> Key:
-        self._scanner.space()
-        name = self._scanner.flag()
+        scanner = self._scanner
+        scanner.space()
+        # the grammar has an atom alone; clients that quote every argument mean the same
+        name = scanner.string().decode("ascii", "replace") if scanner.peek() == 0x22 else scanner.flag()
         if name.startswith("\\"):
             raise Bad("a keyword is missing")
         wanted = spellings(parse_flag(name), self._view.keywords)
