@@ -11,7 +11,7 @@ from importlib import import_module
 from emulator.builds import UnknownBuild
 from emulator.config import SettingsError
 
-EXIT_USAGE = 2
+EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "serve": ("serve", "add_parser", "start the servers"),
@@ -98,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mailjam: {error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
-        return 130
+        print("mailjam: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

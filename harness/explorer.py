@@ -10,7 +10,7 @@ import gc
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from harness.exploration.certificate import (
     explore,
 )
 from harness.exploration.minimise import Minimised, minimise
+from harness.exploration.ops import running
 from harness.exploration.schedule import Schedule
 from harness.exploration.search import run as run_once
 from harness.exploration.search import stay
@@ -32,7 +33,7 @@ from harness.participants import UnknownParticipant, parse_kinds
 from harness.report import print_lines, table
 from harness.scenario import ARTICLES, Scenario, UnknownScenario, check_participation, find_article
 
-EXIT_FREE, EXIT_JAM, EXIT_USAGE, EXIT_INCONCLUSIVE = 0, 1, 2, 3
+EXIT_FREE, EXIT_JAM, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 SOUNDNESS_EXECUTIONS_MAX = 5_000
 STRATEGIES = ("dpor", "brute", "pct", "random")
 
@@ -279,7 +280,17 @@ def run(arguments: argparse.Namespace) -> int:
         from harness import wire_explorer  # noqa: PLC0415 - starts servers; the explorer in memory needs none
 
         return wire_explorer.explore_command(scenarios, options, as_json=arguments.json)
-    summary = Summary([explore_scenario(scenario, options) for scenario in scenarios])
+    findings: list[Finding] = []
+    try:
+        findings.extend(explore_scenario(scenario, options) for scenario in scenarios)
+    except KeyboardInterrupt:
+        with suppress(RuntimeError):  # there may be none
+            running().close()
+        jams = [one.minimised.schedule.token for one in findings if one.minimised is not None]
+        found = f", a jam among them: {jams[0]}" if jams else ""
+        print(f"mailjam: interrupted after {len(findings)} of {len(scenarios)} scenarios{found}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    summary = Summary(findings)
     if arguments.json:
         print(json.dumps([finding.as_dict() for finding in summary.findings], indent=2))
     else:

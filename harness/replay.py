@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.builds import find_build
+from harness.arguments import how_many
 from harness.exploration.certificate import PARTICIPANTS_MIN
 from harness.exploration.execution import DivergedError, Outcome
 from harness.exploration.minimise import minimise, table
@@ -93,7 +94,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = parser.add_argument
     add("token", metavar="TOKEN", help="as `mailjam explore` prints it")
     add("--wire", action="store_true", help="on real sockets, through gates")
-    add("--repeat", type=int, default=1, metavar="N", help="how often, with --wire (default: %(default)s)")
+    add("--repeat", type=how_many, default=1, metavar="N", help="how often (default: %(default)s)")
     add("--build", metavar="BUILD", help="follow the schedule on another build, as far as that one goes along")
     add("--minimise", action="store_true", help="look for the shortest schedule that still jams")
     add("--json", action="store_true", help="print JSON")
@@ -123,9 +124,14 @@ def run(arguments: argparse.Namespace) -> int:
         lines += [f"shortest: {shortest.schedule.context_switches} context switches", shortest.table()]
         lines += [f"token: {shortest.schedule.token}"]
     code = EXIT_SAME
+    if arguments.repeat > 1 and not arguments.wire:
+        again = [replay(scenario.program, schedule) for _ in range(arguments.repeat)]
+        found["same"] = sum(one.order == outcome.order and one.kind == outcome.kind for one in again)
+        lines.append(f"in memory: {found['same']} of {arguments.repeat} the same, step by step")
+        code = EXIT_SAME if found["same"] == arguments.repeat else EXIT_OTHER
     if arguments.wire:
         try:
-            result = asyncio.run(replay_on_wire(scenario, outcome, max(1, arguments.repeat)))
+            result = asyncio.run(replay_on_wire(scenario, outcome, arguments.repeat))
         except UnknownParticipant as error:
             print(f"mailjam: {error}", file=sys.stderr)
             return EXIT_USAGE
@@ -155,7 +161,7 @@ def _other_build(arguments: argparse.Namespace, schedule: Schedule, scenario: Sc
     lines = [f"{other.label}: {outcome.kind} after {len(outcome.order)} steps", table(outcome)]
     endings = Counter({outcome.kind: 1})
     if arguments.wire:
-        endings = asyncio.run(replay_other_build(other, schedule, max(1, arguments.repeat)))
+        endings = asyncio.run(replay_other_build(other, schedule, arguments.repeat))
         lines.append("on real sockets: " + ", ".join(f"{count} {kind}" for kind, count in endings.items()))
     print(json.dumps({"scenario": other.label, "endings": dict(endings)}) if arguments.json else "\n".join(lines))
     return EXIT_INCONCLUSIVE if set(endings) - {JAM, DONE} else EXIT_SAME

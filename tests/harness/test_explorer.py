@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 import pytest
 
 from harness import explorer
+from harness.cli import main
 from harness.exploration.certificate import Verdict
 from harness.exploration.schedule import Schedule
 from harness.explorer import Options, explore_scenario
@@ -96,3 +98,22 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("q279798", "--build", "patched", "--actors", "put,get", "--strategy", "pct", "--runs", "10") == 3
     assert command("q1") == 2
     assert command("q279798", "--actors", "nobody") == 2
+
+
+def test_an_interrupted_search_says_how_far_it_came(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = explorer.explore_scenario
+    calls: list[object] = []
+
+    def once(scenario: Any, options: Any) -> Any:
+        calls.append(scenario)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return original(scenario, options)
+
+    monkeypatch.setattr(explorer, "explore_scenario", once)
+    assert main(["explore", "q279798", "--first"]) == 130
+    line = capsys.readouterr().err
+    assert line.startswith("mailjam: interrupted after 1 of ")
+    assert "mj1-" in line

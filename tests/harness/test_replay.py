@@ -49,6 +49,8 @@ def test_replay_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(token) == 0
     assert command(token, "--wire", "--repeat", "3") == 0
     assert "3 of 3" in capsys.readouterr().out
+    assert command(token, "--repeat", "3") == 0
+    assert "in memory: 3 of 3 the same" in capsys.readouterr().out
     assert command(token, "--build", "patched", "--wire", "--repeat", "2") == 0
     assert "2 done" in capsys.readouterr().out
     assert command(token[:-2]) == 2
