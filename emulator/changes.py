@@ -199,8 +199,11 @@ class Backend(Protocol):
         """As `commit`, for whoever goes on meanwhile and is told by `done`, on the event loop, perhaps at once."""
         ...
 
-    async def read(self, content: Content) -> PropertyMessage:
-        """The property message of a content. Raises Unavailable, NoSuchMessage."""
+    async def read(self, content: Content, ahead: Sequence[Content] = ()) -> PropertyMessage:
+        """The property message of a content. Raises Unavailable, NoSuchMessage.
+
+        `ahead`: what will probably be read next, and may be brought into memory on the same trip.
+        """
         ...
 
     async def close(self) -> None:
@@ -220,7 +223,7 @@ class MemoryBackend:
         settle(True)
         done(None)
 
-    async def read(self, content: Content) -> PropertyMessage:
+    async def read(self, content: Content, ahead: Sequence[Content] = ()) -> PropertyMessage:
         message = content.message
         assert message is not None, "without a durable backend every content has its message"
         return message

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from protocols.ports import InUse, NoSuchMailbox, NoSuchMessage, OverQuota, PortError, Target, Unavailable
@@ -25,6 +26,10 @@ from .hierarchy import Hierarchy
 if TYPE_CHECKING:
     from .config import Settings
     from .properties import PropertyMessage
+
+READ_AHEAD_MESSAGES_MAX = 64
+READ_AHEAD_BYTES_MAX = 1 << 20
+READERS_REMEMBERED_MAX = 1000
 
 __all__ = ["Folder", "Mailbox", "Message", "Store"]
 
@@ -40,10 +45,35 @@ class Store(Hierarchy):
     ) -> None:
         super().__init__(settings, backend, now=now)
         self.spool_done = set()
+        self._reads_next: dict[int, int] = {}
+        """By folder: the UID that is read next, where somebody reads one after the other from the disk."""
 
     async def read(self, message: Message) -> PropertyMessage:
         """The property message of a message. Raises Unavailable, NoSuchMessage."""
-        return await self.backend.read(message.content)
+        content = message.content
+        if content.message is not None:
+            return await self.backend.read(content)
+        return await self.backend.read(content, self._ahead(message))
+
+    def _ahead(self, message: Message) -> Sequence[Content]:
+        """What whoever reads a folder from one message to the next will want after this one."""
+        folder = message.folder
+        index = bisect_left(folder.uids, message.uid)
+        in_sequence = self._reads_next.get(folder.folder_id) == message.uid
+        ahead: list[Content] = []
+        octets = 0
+        index += 1
+        if in_sequence:
+            for other in islice(folder.messages, index, index + READ_AHEAD_MESSAGES_MAX):
+                octets += other.size
+                if octets > READ_AHEAD_BYTES_MAX:
+                    break
+                ahead.append(other.content)
+            index += len(ahead)
+        if len(self._reads_next) >= READERS_REMEMBERED_MAX:
+            self._reads_next.clear()
+        self._reads_next[folder.folder_id] = folder.uids[index] if index < len(folder.uids) else 0
+        return [content for content in ahead if content.message is None]
 
     # --- putting messages in ------------------------------------------------------------------------------------------
 

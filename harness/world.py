@@ -196,7 +196,7 @@ class _Backend(MemoryBackend):
                 touch(STORE, WRITE)
         settle(True)
 
-    async def read(self, content: Content) -> Any:
+    async def read(self, content: Content, ahead: Sequence[Content] = ()) -> Any:
         touch(STORE, READ)
         return await super().read(content)
 

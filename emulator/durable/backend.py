@@ -225,32 +225,51 @@ class DurableBackend:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    async def read(self, content: Content) -> PropertyMessage:
+    async def read(self, content: Content, ahead: Sequence[Content] = ()) -> PropertyMessage:
         """See `changes.Backend`."""
         message = content.message
         if message is None:
             if self._closed is not None:
                 raise Unavailable("the store is closed")
             loop = asyncio.get_running_loop()
-            message = content.message = await loop.run_in_executor(self._readers, self._load, content)
+            if 2 * sum(other.size + _OVERHEAD_OCTETS for other in ahead) > self._cache_bytes_max:
+                ahead = ()  # it would push out what was asked for
+            message, *others = await loop.run_in_executor(self._readers, self._load, content, ahead)
+            for other, loaded in zip(ahead, others, strict=True):
+                if loaded is not None and other.message is None:
+                    other.message = loaded
+                    self._hold(other)
+            if content.message is None:
+                content.message = message
+            message = content.message
+            assert message is not None
         self._hold(content)
         return message
 
-    def _load(self, content: Content) -> PropertyMessage:
-        """On a reader thread. Raises Unavailable, NoSuchMessage."""
+    def _load(self, content: Content, ahead: Sequence[Content]) -> list[PropertyMessage | None]:
+        """On a reader thread: the content's message, and those of `ahead` that can be had.
+
+        Raises Unavailable, NoSuchMessage.
+        """
         try:
             connection = getattr(self._local, "connection", None)
             if connection is None:
                 connection = self._local.connection = schema.connect(self.path, read_only=True)
                 self._connections.append(connection)
             query = "SELECT form, checksum, body FROM bodies WHERE content_id = ?"
-            row = connection.execute(query, (content.row,)).fetchone()
+            rows = [connection.execute(query, (each.row,)).fetchone() for each in (content, *ahead)]
         except sqlite3.Error as error:
             self._local.connection = None
             raise Unavailable(_say(error)) from error
-        if row is None:
+        if rows[0] is None:
             raise NoSuchMessage("the message has been expunged")
-        return bodies.unpack(self._codec, content, *row)
+        loaded: list[PropertyMessage | None] = [bodies.unpack(self._codec, content, *rows[0])]
+        for each, row in zip(ahead, rows[1:], strict=True):
+            loaded.append(None)
+            if row is not None:
+                with contextlib.suppress(Unavailable):  # who asks for that one is told
+                    loaded[-1] = bodies.unpack(self._codec, each, *row)
+        return loaded
 
     def _hold(self, content: Content) -> None:
         """Keep the message of a content in memory until others push it out."""

@@ -66,9 +66,9 @@ class ObservedBackend:
 
         return settled
 
-    async def read(self, content: Content) -> PropertyMessage:
+    async def read(self, content: Content, ahead: Sequence[Content] = ()) -> PropertyMessage:
         """See `emulator.changes.Backend`."""
-        return await self.inner.read(content)
+        return await self.inner.read(content, ahead)
 
     async def close(self) -> None:
         """See `emulator.changes.Backend`."""

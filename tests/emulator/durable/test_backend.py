@@ -282,6 +282,24 @@ async def test_memory_does_not_grow_with_bodies(tmp_path):
     await store.close()
 
 
+async def test_who_reads_one_after_the_other_makes_few_trips(tmp_path, monkeypatch):
+    store = opened(tmp_path, cache_bytes_max=1 << 20)
+    alice = await store.create_mailbox("alice")
+    texts = [b"%d" % n + bytes(1000) for n in range(300)]
+    for text in texts:
+        await put(store, alice.inbox, text)
+    await store.close()
+    store = opened(tmp_path, cache_bytes_max=1 << 20)
+    inbox = store.mailbox("alice").inbox
+    trips = []
+    load = store.backend._load
+    monkeypatch.setattr(store.backend, "_load", lambda *arguments: trips.append(1) or load(*arguments))
+    assert [(await store.read(message)).octets for message in inbox.messages] == texts
+    assert len(trips) < 12
+    assert sum(message.content.message is not None for message in inbox.messages) <= (1 << 20) // 5000
+    await store.close()
+
+
 async def test_a_body_larger_than_the_cache(tmp_path):
     store = opened(tmp_path, cache_bytes_max=100)
     alice = await store.create_mailbox("alice")
