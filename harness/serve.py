@@ -71,10 +71,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_setting("--defect", action="append", metavar="NAME", help="switch a named defect on, whatever the build")
     add_setting("--host", help="address to listen on (127.0.0.1)")
     for name, port in PORTS.items():
-        add_setting(f"--{name}-port", type=_port, metavar="PORT", help=f"({port or 'off'}); 0: any, off: none")
+        add_setting(
+            f"--{name}-port",
+            type=_port,
+            metavar="PORT",
+            help=f"port of {name.upper()}; 0: any free one, off: none ({port or 'off'})",
+        )
     add_setting("--user", action="append", metavar="NAME:PASSWORD", help="an account; may be repeated")
     add_setting("--group", action="append", metavar="NAME", help="a newsgroup; may be repeated")
-    add_setting("--load", action="append", type=Path, metavar="DIR", help="put the .eml files of a folder in")
+    add_setting("--load", action="append", type=Path, metavar="DIR", help="deliver the .eml files of a folder at start")
     add_setting("--data", type=Path, metavar="DIR", help="keep everything in this folder (without it: in memory)")
     add_setting("--transcripts", type=Path, metavar="DIR", help="write each session into a file here, secrets masked")
     add("--config", type=Path, metavar="FILE", help="settings from a TOML file; flags and variables win over it")
@@ -91,13 +96,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_mail_flags(add_setting)
     _add_news_flags(add_setting)
     add("--http-host", default=None, metavar="HOST", help="where the page and API listen (the address of --host)")
-    add("--http-token", default=None, metavar="TOKEN", help="what API clients have to show (drawn beyond loopback)")
+    add("--http-token", default=None, metavar="TOKEN", help="token of API clients (beyond loopback: made at start)")
     add(
         "--http-cors",
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="whose pages may use the API, as http://localhost:3000; * for anybody's (nobody else's)",
+        help="origin whose pages may use the API, as http://localhost:3000; *: any (its own alone)",
     )
     add_setting("--bare-lf", action="store_true", help="a lone LF ends a command line too (netcat)")
     add_setting("--hostname", help=f"name in greetings and trace fields ({default_hostname()})".replace("%", "%%"))
@@ -105,11 +110,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_setting("--hide", "--imap-hide", action="append", metavar="EXT", help="a capability not to be offered")
     add_setting("--no-plaintext-login", action="store_true", help="passwords only under TLS")
     add_setting("--require-login", action="store_true", help="SMTP mail and NNTP reading need a login")
-    add_setting("--message-bytes-max", type=int, metavar="OCTETS", help=f"({Limits().message_bytes_max})")
+    add_setting(
+        "--message-bytes-max",
+        type=int,
+        metavar="OCTETS",
+        help=f"the largest message or article ({Limits().message_bytes_max})",
+    )
     add("--quiet", action="store_true", help="no line for each session")
     add("--mqtt", default="", metavar="URL", help="publish events and states to mqtt://HOST:1883/prefix")
     add("--faults", type=Path, metavar="FILE", help="arm the faults of a TOML script at start")
-    add("--jam", metavar="SCENARIO", choices=list(ARTICLES), help="go into this jam by itself, as in --jam q279798")
+    add("--jam", metavar="SCENARIO", choices=list(ARTICLES), help="jam without further help, as in --jam q279798")
     add(
         "--after",
         type=how_many_or_none,
@@ -126,19 +136,22 @@ def _add_tls_flags(add_setting: Callable[..., Any]) -> None:
     )
     add_setting("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     add_setting(
-        "--tls-directory", type=Path, metavar="DIR", help="keep our certificate authority here; `mailjam ca` shows it"
+        "--tls-directory", type=Path, metavar="DIR", help="where the certificate authority is kept (`mailjam ca`)"
     )
     add_setting("--no-tls", action="store_true", help="do not offer STARTTLS")
 
 
 def _add_mail_flags(add_setting: Callable[..., Any]) -> None:
-    add_setting("--domain", action="append", metavar="NAME", help="a domain that is ours (all of them)")
-    add_setting("--smarthost", metavar="HOST:PORT", help="takes mail for other domains (none: delivered here)")
+    add_setting("--domain", action="append", metavar="NAME", help="a domain whose mail is delivered here (every one)")
+    add_setting("--smarthost", metavar="HOST:PORT", help="sends mail for other domains on (none: all stays here)")
     add_setting(
         "--outbound-retry-seconds", type=float, metavar="SECONDS", help="pause before the second attempt; it doubles"
     )
     add_setting(
-        "--outbound-expire-seconds", type=float, metavar="SECONDS", help="after so long mail is returned to its sender"
+        "--outbound-expire-seconds",
+        type=float,
+        metavar="SECONDS",
+        help="mail not delivered after so long is returned to its sender",
     )
     add_setting("--lmtp-socket", type=Path, metavar="PATH", help="serve LMTP on a Unix socket")
     add_setting(
@@ -147,10 +160,10 @@ def _add_mail_flags(add_setting: Callable[..., Any]) -> None:
         metavar="DOMAIN=KIND:PLACE",
         help="mail for DOMAIN leaves by maildir:DIR, webhook:URL, webhook:PORT:URL or process:COMMAND",
     )
-    add_setting("--handler", metavar="MODULE:CLASS", help="an aiosmtpd handler, and its arguments, that takes mail")
+    add_setting("--handler", metavar="MODULE:CLASS", help="an aiosmtpd handler with its arguments, for all mail")
     add_setting("--handler-thread", action="store_true", help="run it in a thread: for handlers that block (Proxy)")
     add_setting("--smtp-greeting-seconds", type=float, metavar="SECONDS", help="pause before SMTP's greeting")
-    add_setting("--bearer-token", action="append", metavar="USER:TOKEN", help="for XOAUTH2 and OAUTHBEARER")
+    add_setting("--bearer-token", action="append", metavar="USER:TOKEN", help="a token for XOAUTH2 and OAUTHBEARER")
     add_setting(
         "--proxy-protocol",
         nargs="?",
@@ -175,9 +188,11 @@ def _add_news_flags(add_setting: Callable[..., Any]) -> None:
         "--subscription",
         action="append",
         metavar="GROUP",
-        help="for new readers (LIST SUBSCRIPTIONS)",
+        help="a newsgroup suggested to new readers (LIST SUBSCRIPTIONS)",
     )
-    add_setting("--moderator", action="append", metavar="GROUPS=ADDRESS", help="where submissions are mailed")
+    add_setting(
+        "--moderator", action="append", metavar="GROUPS=ADDRESS", help="where posts to moderated groups are mailed"
+    )
     add_setting("--control-messages", action="store_true", help="obey newgroup, rmgroup and cancel messages")
     add_setting("--no-posting", action="store_true", help="newsreaders may not post")
     add_setting("--article-days", type=float, metavar="DAYS", help="articles expire after so long (0: never)")
