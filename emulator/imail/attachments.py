@@ -48,6 +48,7 @@ from protocols.mime.dates import parse_date
 from protocols.mime.words import decode_words
 
 from . import mac
+from .body import crlf_octets
 from .layout import Leaf, file_name
 
 Values = dict[Key, Value]
@@ -57,6 +58,8 @@ MAC_INFO = NamedProperty(PSETID_ATTACHMENT, "AttachmentMacInfo", PT_BINARY)
 RAW_CONTENT_TYPE = NamedProperty(PS_INTERNET_HEADERS, "content-type")
 CONTENT_DESCRIPTION = NamedProperty(PS_INTERNET_HEADERS, "content-description")
 CONTENT_DISPOSITION = NamedProperty(PS_INTERNET_HEADERS, "content-disposition")
+DELIVERY_STATUS = "message/delivery-status"
+"""Fields in lines (RFC 3464 section 2.1), which end in CRLF wherever the report was kept."""
 
 _PLAIN_PARAMETERS = frozenset({"name", "charset", "boundary"})
 _NOT_SHORT = re.compile(r"[^A-Z0-9!#$%&'()\-@^_`{}~]")
@@ -98,6 +101,11 @@ def make_attachment(leaf: Leaf, number: int, embed: Callable[[bytes], PropertyMe
     return attachment
 
 
+def _data(part: Part) -> bytes:
+    octets = transfer.decode(part.body, part.encoding)
+    return crlf_octets(octets) if part.content_type == DELIVERY_STATUS else octets
+
+
 def _embed(part: Part, embed: Callable[[bytes], PropertyMessage]) -> PropertyMessage:
     return embed(transfer.decode(part.body, part.encoding))
 
@@ -114,7 +122,7 @@ def _values(leaf: Leaf, number: int, attachment: Attachment, *, is_message: bool
             values[PR_DISPLAY_NAME] = Lazy(lambda: _embedded_subject(attachment))
     else:
         values[PR_ATTACH_METHOD] = ATTACH_BY_VALUE
-        values[PR_ATTACH_DATA_BIN] = Lazy(lambda: transfer.decode(part.body, part.encoding))
+        values[PR_ATTACH_DATA_BIN] = Lazy(partial(_data, part))
         values[PR_ATTACH_SIZE] = Lazy(lambda: len(attachment.data))
     if part.type == "text" and "charset" in part.params:
         values[PR_TEXT_ATTACHMENT_CHARSET] = part.params["charset"]

@@ -26,7 +26,15 @@ from protocols.mime import Part, parse
 from protocols.mime.dates import format_date
 from protocols.mime.words import encode_words, fold
 
-from .attachments import ATT_MHTML_REF, CONTENT_DESCRIPTION, CONTENT_DISPOSITION, MAC_INFO, RAW_CONTENT_TYPE
+from .attachments import (
+    ATT_MHTML_REF,
+    CONTENT_DESCRIPTION,
+    CONTENT_DISPOSITION,
+    DELIVERY_STATUS,
+    MAC_INFO,
+    RAW_CONTENT_TYPE,
+)
+from .body import crlf_octets
 from .codepages import UTF_8, charset_of, encode_text
 from .mime_writer import Allow, Entity, encode_leaf, format_value
 from .opaque import is_opaque_message, opaque_entity
@@ -175,6 +183,8 @@ def _encode_attachment(entity: Entity, attachment: Attachment, octets: bytes, al
     text = entity.media_type.startswith("text/")
     if text and charset:
         entity.params.append(("charset", charset))
+    if entity.media_type == DELIVERY_STATUS:
+        octets = crlf_octets(octets)
     plain = text or entity.media_type.startswith("message/")
     liked = "7bit" if entity.media_type in _UNENCODED else ""
     entity.raw = octets
@@ -184,7 +194,7 @@ def _encode_attachment(entity: Entity, attachment: Attachment, octets: bytes, al
         entity.encoding, entity.data = ("8bit" if not octets.isascii() else "7bit"), octets
 
 
-_UNENCODED: Final = frozenset({"message/partial", "message/external-body", "message/delivery-status"})
+_UNENCODED: Final = frozenset({"message/partial", "message/external-body", DELIVERY_STATUS})
 
 
 def _attachment_type(entity: Entity, attachment: Attachment) -> None:

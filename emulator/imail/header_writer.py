@@ -61,7 +61,7 @@ from protocols.mime.words import LINE_OCTETS_MAX, encode_phrase, encode_words, f
 
 from . import envelope, locales
 from .addresses import read_flat_entry_list, read_one_off
-from .mime_writer import Allow, Field
+from .mime_writer import Allow, Field, has_short_lines
 
 _NAME: Final = re.compile(r"[!-9;-~]{1,76}\Z")
 _STRUCTURAL: Final = frozenset(
@@ -416,7 +416,7 @@ def _kept_fields(
         elif lower in written or lower in _SYNONYMS or lower in seen:
             keys = _SYNONYMS[lower] if lower in _SYNONYMS else written[lower][0] if lower in written else None
             same = keys is None or (rows[lower] if lower in rows else all(old.get(k) == current.get(k) for k in keys))
-            if same:
+            if same and (NamedProperty not in map(type, keys or ()) or has_short_lines(name + b": " + value)):
                 kept.append((name, value))
                 written.pop(lower, None)
                 said.update(keys or ())

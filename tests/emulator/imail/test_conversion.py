@@ -31,6 +31,8 @@ from emulator.property_tags import (
     PR_SENDER_NAME,
     PR_SENT_REPRESENTING_EMAIL_ADDRESS,
     PR_SUBJECT,
+    PS_INTERNET_HEADERS,
+    NamedProperty,
     key_name,
 )
 from protocols.mime import parse
@@ -251,3 +253,28 @@ def test_arbitrary_properties(subject: str, body: str, data: bytes, name: str) -
     assert again[PR_BODY] == body
     assert again.attachments[0].data == data
     assert again.attachments[0].name == name or "=?" in name
+
+
+def test_a_field_with_a_word_too_long_for_a_line_is_written_anew() -> None:
+    message = inbound(b"X-Long: " + b"w" * 1200 + b"\r\nSubject: x\r\n\r\n")
+    before = message.properties.as_dict()
+    message.forget_original()
+    octets = outbound(message)
+    assert max(map(len, octets.split(b"\r\n"))) <= 998
+    key = NamedProperty(PS_INTERNET_HEADERS, "x-long")
+    assert inbound(octets)[key] == before[key] == "w" * 1200
+
+
+def test_a_delivery_status_with_bare_line_ends_becomes_lines() -> None:
+    octets = (
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\n"
+        b"Reporting-MTA: dns; x\n\nFinal-Recipient: rfc822; a@b\nAction: failed\n--b--\n"
+    )
+    message = inbound(octets)
+    (attachment,) = message.attachments
+    data = attachment.data
+    assert data == b"Reporting-MTA: dns; x\r\n\r\nFinal-Recipient: rfc822; a@b\r\nAction: failed"
+    message.forget_original()
+    octets = outbound(message)
+    assert b"\n" not in octets.replace(b"\r\n", b"")
+    assert inbound(octets).attachments[0].data == data
