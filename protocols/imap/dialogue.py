@@ -150,12 +150,13 @@ async def refuse(session: ImapSession, text: str) -> Reply:
 
 
 def authenticate_syntax(scanner: Scanner) -> tuple[str, bytes | None]:
-    """A mechanism, and the initial response of SASL-IR (RFC 4959)."""
+    """A mechanism, and the initial response of SASL-IR (RFC 4959), which some clients send as a string."""
     scanner.space()
     mechanism = scanner.atom().decode("ascii").upper()
     initial = None
     if scanner.try_space():
-        initial = scanner.until(b" ")
+        as_string = scanner.peek() in (-1, 0x22) and not scanner.at_end
+        initial = scanner.string() if as_string else scanner.until(b" ")
     scanner.end()
     return mechanism, initial
 
