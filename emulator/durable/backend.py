@@ -22,7 +22,7 @@ from protocols.ports import NoSuchMessage, Unavailable
 from . import bodies, schema
 from .directory_lock import DirectoryLock
 from .loading import load
-from .names import FILE_NAME, sync_directory
+from .names import FILE_NAME, SPOOL_NAME, sync_directory
 from .writer import Job, Writer
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class DurableBackend:
         self._lock.acquire()
         connection = None
         try:
+            self._refuse_what_was_cut()
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # mail is for its owner only
             connection = schema.connect(self.path)
             self.migrated = schema.migrate(connection, self.path)
@@ -102,6 +103,17 @@ class DurableBackend:
                 raise SettingsError(f"{self.path} cannot be opened: {_say(error)}") from error
             raise
         self._writer.start(connection)
+
+    def _refuse_what_was_cut(self) -> None:
+        """An empty file is a new store only where no store has been: a server makes its spool after it.
+
+        Raises SettingsError.
+        """
+        spool = self._directory / SPOOL_NAME
+        if self.path.exists() and self.path.stat().st_size == 0 and spool.exists():
+            raise SettingsError(
+                f"{self.path} has been cut to nothing: put back a copy of it, or remove it to begin with an empty store"
+            )
 
     # --- committing ---------------------------------------------------------------------------------------------------
 

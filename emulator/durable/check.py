@@ -61,6 +61,9 @@ _COUNTS = {
     "octets of bodies on disk": "SELECT coalesce(sum(length(body)), 0) FROM bodies",
 }
 
+_CONTROL_CHARACTERS = "'*[' || char(1) || '-' || char(31) || char(127) || '-' || char(159) || ']*'"
+"""A pattern of GLOB; `hierarchy.check_name` lets none of these into a name."""
+
 _QUERIES: tuple[tuple[str, str, str], ...] = (
     (
         "folder without mailbox",
@@ -80,6 +83,12 @@ _QUERIES: tuple[tuple[str, str, str], ...] = (
         """SELECT folder_id, name, mailbox FROM folders WHERE EXISTS (SELECT 1 FROM folders AS first
             WHERE first.mailbox IS folders.mailbox AND first.name = folders.name
             AND first.folder_id < folders.folder_id)""",
+    ),
+    (
+        "folder name with control characters",
+        "folder {1!r} of mailbox {2!r} has control characters in its name",
+        f"""SELECT folder_id, name, mailbox FROM folders
+            WHERE name GLOB {_CONTROL_CHARACTERS} OR instr(name, char(0))""",  # noqa: S608 - our own pattern
     ),
     (
         "UIDVALIDITY twice",

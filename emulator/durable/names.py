@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 FILE_NAME = "store.sqlite3"
+SPOOL_NAME = "Imcdata"
 
 
 def sync_directory(directory: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ class Repair:
             "folder without mailbox": self._folder_without_mailbox,
             "mailbox without INBOX": self._mailbox_without_inbox,
             "folder name twice": self._folder_name_twice,
+            "folder name with control characters": self._folder_name_with_control_characters,
             "UIDVALIDITY twice": self._uid_validity_twice,
             "number used again": self._number_used_again,
             "UIDNEXT too small": self._counters,
@@ -160,6 +162,14 @@ class Repair:
         name = f"{problem.keys[1]} (recovered {problem.keys[0]})"
         self._run("UPDATE folders SET name = ? WHERE folder_id = ?", (name, problem.keys[0]))
         self._say(f"the second folder {problem.keys[1]!r} is {name!r} now")
+
+    def _folder_name_with_control_characters(self, problem: Problem) -> None:
+        folder_id, old, mailbox = problem.keys
+        clean = "".join("?" if unicodedata.category(each) == "Cc" else each for each in str(old))
+        name = f"{clean} (recovered {folder_id})"  # what is below it has a name of its own, which says the same
+        self._run("UPDATE folders SET name = ? WHERE folder_id = ?", (name, folder_id))
+        self._run("UPDATE OR IGNORE subscriptions SET name = ? WHERE mailbox = ? AND name = ?", (name, mailbox, old))
+        self._say(f"the folder {old!r} is {name!r} now")
 
     def _uid_validity_twice(self, problem: Problem) -> None:
         highest = self._run("SELECT max(uid_validity) FROM folders").fetchone()[0]

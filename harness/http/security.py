@@ -18,6 +18,7 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "frame-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+_PORTS = {"http": 80, "https": 443}
 OPEN_PATHS = frozenset({"/livez"})
 """Answered without a token: a container's probe has none."""
 
@@ -39,6 +40,15 @@ def host_of(value: str) -> str:
         return urlsplit(value if "//" in value else f"//{value}").hostname or ""
     except ValueError:
         return ""
+
+
+def origin_of(value: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an origin (RFC 6454 section 4); empty where it is none, as `null`."""
+    try:
+        parts = urlsplit(value)
+        return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return "", "", 0
 
 
 class Guard:
@@ -100,8 +110,9 @@ class Guard:
                 status_code=421,
             )
         origin = headers.get("origin")
-        foreign = origin is not None and host_of(origin) != host
-        foreign = foreign or headers.get("sec-fetch-site") == "cross-site"
+        # Another server on this machine is another origin, but the same site: hosts alone do not tell them apart.
+        foreign = origin is not None and not _is_ours(origin, scope, headers)
+        foreign = foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if foreign and not shared and scope["method"] not in ("GET", "HEAD"):
             text = "a page from elsewhere may not do this: allow it with --http-cors ORIGIN\n"
             return PlainTextResponse(text, status_code=403)
@@ -134,6 +145,16 @@ class Guard:
     def _right(self, given: str) -> bool:
         assert self._token is not None
         return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+
+
+def _is_ours(origin: str, scope: Scope, headers: Headers) -> bool:
+    """Whether a page of this origin came from the address that the request was sent to.
+
+    The scheme is not compared: a proxy that ends TLS in front of us asks in the clear for pages of `https`.
+    """
+    scheme, host, port = origin_of(origin)
+    asked = headers.get("host", "")
+    return bool(host) and (host, port) == origin_of(f"{scheme}://{asked}")[1:]
 
 
 def _preflight(scope: Scope, origin: str) -> Response:

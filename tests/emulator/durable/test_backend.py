@@ -104,6 +104,17 @@ async def test_another_programs_file_is_refused(tmp_path):
         opened(tmp_path)
 
 
+async def test_a_file_that_was_cut_to_nothing_is_no_new_store(tmp_path):
+    (tmp_path / FILE_NAME).touch()
+    await opened(tmp_path).close()  # a process that died as it began
+    (tmp_path / "Imcdata").mkdir()
+    (tmp_path / FILE_NAME).write_bytes(b"")
+    with pytest.raises(SettingsError, match="cut to nothing: put back a copy"):
+        opened(tmp_path)
+    (tmp_path / FILE_NAME).unlink()
+    await opened(tmp_path).close()
+
+
 async def test_an_older_schema_is_migrated(tmp_path):
     path = tmp_path / FILE_NAME
     connection = sqlite3.connect(path, isolation_level=None)

@@ -89,6 +89,7 @@ async def test_a_clean_directory(directory):
 DAMAGES = {
     "folder without mailbox": ["DELETE FROM mailboxes WHERE name = 'bob'"],
     "mailbox without INBOX": ["DELETE FROM folders WHERE mailbox = 'bob' AND name = 'INBOX'"],
+    "folder name with control characters": ["UPDATE folders SET name = 'a' || char(10) || 'b' WHERE name = 'work'"],
     "folder name twice": ["UPDATE folders SET name = 'Sent' WHERE name = 'work'"],
     "UIDVALIDITY twice": [
         "UPDATE folders SET uid_validity = (SELECT min(uid_validity) FROM folders) WHERE name='work'"

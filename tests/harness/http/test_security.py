@@ -36,6 +36,8 @@ async def test_host(server: Server, host: str, status: int) -> None:
 async def test_a_page_from_elsewhere_cannot_write(server: Server) -> None:
     assert (await ask(server, "/api/v1/messages", method="DELETE", origin="http://evil.example")).status_code == 403
     assert (await ask(server, "/api/jam", method="DELETE", sec_fetch_site="cross-site")).status_code == 403
+    for other in ("http://localhost:3000", "http://127.0.0.1", "null", "http://localhost:x", "file://"):
+        assert (await ask(server, "/api/v1/messages", method="DELETE", origin=other)).status_code == 403, other
     assert (await ask(server, "/api/v1/messages", method="DELETE", origin="http://localhost")).status_code == 200
 
 
