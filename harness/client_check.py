@@ -47,6 +47,10 @@ _APPEND: Final = re.compile(rb"^\S+ APPEND [^\r\n]*\{(\d+)\+?\}\r\n", re.IGNOREC
 _FETCH: Final = re.compile(rb"^(?:RETR|TOP|ARTICLE|BODY|\S+ (?:UID )?FETCH .*BODY.*)\b", re.IGNORECASE)
 
 
+class NotToldError(ValueError):
+    """The command has no way to find the server: a port is missing or mistyped, or it never connected."""
+
+
 class StallingRelay:
     """Passes a client's connections on to a server, and stalls at `stage` (empty: nowhere)."""
 
@@ -54,6 +58,7 @@ class StallingRelay:
         self.target = target
         self.protocol = protocol
         self.stage = ""
+        self.connections = 0
         self.reached = 0
         self.first_stall = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,6 +83,7 @@ class StallingRelay:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self.connections += 1
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         upstream: asyncio.StreamWriter | None = None
@@ -207,6 +213,8 @@ class StageReport:
     waiting_kept: bool
     """Whether the message in the INBOX was still there when the stalled attempt had ended."""
     verdict: str
+    unstalled_exit_code: int | None = 0
+    """How the same command ended without any stall; None: it did not. Where that is not 0 a stall proves little."""
 
     def line(self) -> str:
         if not self.reached:
@@ -234,9 +242,15 @@ def judge(expected: int, exit_code: int | None, stored: int, after_retry: int, *
 
 
 async def check(command: list[str], seconds: float, stages: tuple[str, ...] = STAGES) -> list[StageReport]:
-    """Run the command through all stages; each attempt may take `seconds`."""
-    reports = []
+    """Run the command through all stages; each attempt may take `seconds`. Raises NotToldError."""
+    for word in command:
+        for name in re.findall(r"\{(\w+_port)\}", word):
+            if name.removesuffix("_port") not in PROTOCOLS:
+                known = ", ".join(f"{{{protocol}_port}}" for protocol in PROTOCOLS)
+                raise NotToldError(f"unknown {{{name}}}: there are {{host}}, {known}")
+    reports: list[StageReport] = []
     expected = 0
+    unstalled: int | None = 0
     for stage in ("", *stages):
         front_end = FrontEndSettings(capabilities_hidden=OPAQUE)
         accounts = (Account(USER, PASSWORD),)
@@ -251,16 +265,14 @@ async def check(command: list[str], seconds: float, stages: tuple[str, ...] = ST
                     await relay.start()
                     relay.stage = stage
                 if stage:
-                    reports.append(await _check_stage(command, server, relays, stage, expected, seconds))
+                    report = await _check_stage(command, server, relays, stage, expected, seconds)
+                    report.unstalled_exit_code = unstalled
+                    reports.append(report)
                     continue
-                code, _ = await _attempt(command, relays, seconds)
+                unstalled, _ = await _attempt(command, relays, seconds)
                 expected, _ = await _count(server)
-                if code != 0:
-                    end = "does not end" if code is None else f"ends with exit code {code}"
-                    print(
-                        f"mailjam client-check: without any stall {command[0]} {end}: is it told right?",
-                        file=sys.stderr,
-                    )
+                if not any(relay.connections for relay in relays.values()):
+                    raise NotToldError(f"{command[0]} never connected: give it a port of ours, such as {{smtp_port}}")
             finally:
                 for relay in relays.values():
                     await relay.stop()
@@ -320,7 +332,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "client-check",
         help="run a client against a server that stalls at each stage in turn",
-        epilog="Exit code: 0 it gave up everywhere, lost and doubled nothing, 1 it did not, 2 it cannot be run.",
+        epilog="COMMAND may hold {host}, {smtp_port}, {pop3_port}, {imap_port}, {nntp_port}. The account is "
+        f"{USER}, password {PASSWORD}; a message waits in the INBOX and an article in {GROUP}; there is no TLS. Exit "
+        "code: 0 it gave up everywhere, lost and doubled nothing, 1 it did not, 2 it cannot be run or never connects, "
+        "3 inconclusive: it fails without any stall, too.",
     )
     parser.add_argument("--seconds", type=duration, default=60.0, metavar="S", help="how long an attempt may take (60)")
     parser.add_argument("--stage", action="append", choices=STAGES, help="only this stage (may be repeated)")
@@ -330,14 +345,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: gave up everywhere, lost and doubled nothing. 1: lost, duplicated, or never gave up. 2: it cannot be run."""
+    """The command; see its help for the exit codes."""
     command = args.command[1:] if args.command[0] == "--" else args.command
     try:
         reports = asyncio.run(check(command, args.seconds, tuple(args.stage or STAGES)))
     except (FileNotFoundError, PermissionError) as error:
         print(f"mailjam client-check: {command[0]}: {error.strerror}", file=sys.stderr)
         return 2
+    except NotToldError as error:
+        print(f"mailjam client-check: {error}", file=sys.stderr)
+        return 2
     for report in reports:
         print(json.dumps(asdict(report)) if args.json else report.line())
     bad = [r for r in reports if r.reached and (r.gave_up_seconds is None or not r.verdict.startswith("nothing"))]
-    return 1 if bad else 0
+    unstalled = reports[0].unstalled_exit_code
+    if unstalled != 0:
+        end = "does not end" if unstalled is None else f"ends with exit code {unstalled}"
+        print(f"mailjam client-check: inconclusive: without any stall {command[0]} {end}", file=sys.stderr)
+    return 1 if bad else 3 if unstalled != 0 else 0

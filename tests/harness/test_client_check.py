@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from harness.cli import main
 from harness.client_check import check, judge
 
 SENDER = """
@@ -97,3 +98,25 @@ async def test_a_fetch_is_cut_and_the_message_stays() -> None:
     assert report.reached
     assert report.waiting_kept
     assert report.verdict.startswith("nothing lost"), report.line()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([sys.executable, "-c", "pass"], "never connected: give it a port of ours, such as {smtp_port}"),
+        ([sys.executable, "-c", "pass", "{smpt_port}"], "unknown {smpt_port}: there are {host}, {smtp_port}"),
+    ],
+)
+def test_a_client_that_cannot_find_the_server_is_not_judged(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["client-check", "--seconds", "20", "--stage", "greeting", "--", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.timeout(60)
+def test_a_client_that_fails_anyway_proves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    script = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))); sys.exit(3)"
+    words = ["client-check", "--seconds", "20", "--stage", "mid-body", "--", sys.executable, "-c", script]
+    assert main([*words, "{pop3_port}"]) == 3
+    assert "inconclusive: without any stall" in capsys.readouterr().err
