@@ -1,7 +1,7 @@
 """`mailjam convert FILE --to props|eml|msg|json|tnef|mbox`: what IMAIL makes of a message.
 
-FILE is a message (.eml), an mbox file, a Maildir folder, an Outlook .msg file or a TNEF stream (winmail.dat). Exit code
-0: converted; 2: FILE cannot be read, or is none of these.
+FILE is a message (.eml), an mbox file, a Maildir folder, an Outlook .msg file, a TNEF stream (winmail.dat), or `-`: one
+of these on standard input. Exit code 0: converted; 2: FILE cannot be read, or is none of these.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "convert", help="show what IMAIL makes of a message", description=__doc__
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help=".eml, mbox, Maildir, .msg or winmail.dat")
+    parser.add_argument("file", metavar="FILE", type=Path, help=".eml, mbox, Maildir, .msg, winmail.dat, or -")
     parser.add_argument("--to", choices=FORMS, default="props", help="props: a table of the property bag")
-    parser.add_argument("--output", metavar="PATH", type=Path, help="write there instead of to standard output")
+    parser.add_argument("-o", "--output", metavar="PATH", type=Path, help="write there instead of to standard output")
     parser.add_argument(
         "--regenerate", action="store_true", help="forget the original octets: MIME is generated from the properties"
     )
@@ -72,12 +72,16 @@ def read_messages(path: Path) -> Iterator[PropertyMessage]:
         if path.is_dir():
             if not is_maildir(path):
                 raise SettingsError(f"convert: {path} is no Maildir; name a file, or a folder with cur and new")
-            for file in maildir_files(path):
-                yield inbound(file.read_bytes())
+            for entry in maildir_files(path):
+                yield inbound(entry.read_bytes())
             return
-        if path.stat().st_size > FILE_OCTETS_MAX:
+        if str(path) == "-":
+            octets = sys.stdin.buffer.read(FILE_OCTETS_MAX + 1)
+        else:
+            with path.open("rb") as file:  # a device or a pipe has no size beforehand
+                octets = file.read(FILE_OCTETS_MAX + 1)
+        if len(octets) > FILE_OCTETS_MAX:
             raise SettingsError(f"convert: {path} is larger than {FILE_OCTETS_MAX} octets; split it")
-        octets = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"convert: {path}: {error.strerror}; name a message file that can be read") from None
     if octets.startswith(_TNEF):
