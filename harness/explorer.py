@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.builds import DEFECTIVE_BUILD, find_build
+from emulator.builds import DEFECTIVE_BUILD, KNOWN_BUILDS, find_build
 from harness.arguments import duration, how_many
 from harness.exploration.certificate import (
     REDUCTION,
@@ -144,6 +144,9 @@ def scenarios_of(arguments: argparse.Namespace) -> list[Scenario]:
     Raises UnknownBuild, UnknownScenario, UnknownParticipant.
     """
     article = find_article(arguments.scenario)
+    if arguments.build is None:
+        having = [number for number in KNOWN_BUILDS if article.defect in find_build(number).defects]
+        arguments.build = DEFECTIVE_BUILD if DEFECTIVE_BUILD in having else having[-1]
     defects = frozenset(arguments.defect)
     build = find_build(arguments.build, with_defects=defects)
     if arguments.actors:
@@ -243,7 +246,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("explore", help="run all interleavings of a scenario: a proof or a counter-example")
     add = parser.add_argument
     add("scenario", metavar="SCENARIO", help=f"a deadlock of the family: {', '.join(ARTICLES)}")
-    add("--build", default=DEFECTIVE_BUILD, help="(default: %(default)s)")
+    add("--build", help=f"(default: {DEFECTIVE_BUILD}, or the newest build that has this deadlock)")
     add("--defect", action="append", default=[], metavar="NAME", help="switch a named defect on")
     add("--actors", metavar="LIST", help="participants, as in smtp=2,pop3,fetch (default: each pair of the scenario)")
     add("--strategy", choices=STRATEGIES, default="dpor", help="dpor and brute are exhaustive (default: %(default)s)")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from emulator.builds import find_build
 from harness import explorer
 from harness.cli import main
 from harness.exploration.certificate import Verdict
@@ -117,3 +118,9 @@ def test_an_interrupted_search_says_how_far_it_came(
     line = capsys.readouterr().err
     assert line.startswith("mailjam: interrupted after 1 of ")
     assert "mj1-" in line
+
+
+def test_without_a_build_each_deadlock_is_looked_for_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, article in ARTICLES.items():
+        assert main(["explore", name, "--first", "--no-checks"]) == 1, name
+        assert article.defect in find_build(capsys.readouterr().out.split()[2]).defects
