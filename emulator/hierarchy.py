@@ -6,7 +6,7 @@ What changes the folders of a mailbox is done in turn, mailbox by mailbox: each 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from . import changes
 from .changes import Backend, Change, Done, MemoryBackend, Settle
 from .content import Content
 from .folder import Folder, Mailbox, Message
+from .scheduling import READY
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Hierarchy:
         self._last_uid_validity = 0
         self._lazily: list[Change] = []
         """Changes that nobody waits for: they go with the next commit."""
+        self.pause: Callable[[], Awaitable[None]] = lambda: READY
+        """Lets others have their turn: what its server's scheduler has for it."""
         self.before_unrecorded: Callable[[Folder], None] | None = None
         """Called before something about a folder changes whose record comes later (snapshots look at it)."""
 

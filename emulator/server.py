@@ -120,6 +120,7 @@ class Server:
 
     async def _assemble(self) -> None:
         settings = self.settings
+        self.store.pause = self.scheduler.pause
         self.transcripts = open_transcripts(settings)
         self.spool: Spool = MemorySpool()
         if settings.data is not None:  # after the store, whose lock keeps a second process out

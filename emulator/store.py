@@ -10,8 +10,8 @@ them into account: `pending_flags`, `closing`, `leaving` and the pending counts 
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .config import Settings
     from .properties import PropertyMessage
 
+PIECE_MESSAGES_MAX = 1000
+"""Of so many messages at a time flags are set, and so many are moved or expunged, before others have their turn."""
 READ_AHEAD_MESSAGES_MAX = 64
 READ_AHEAD_BYTES_MAX = 1 << 20
 READERS_REMEMBERED_MAX = 1000
@@ -245,13 +247,28 @@ class Store(Hierarchy):
     async def move(self, messages: Sequence[Message], target: Folder) -> list[Message]:
         """Copy and expunge in one commit (RFC 6851 section 3.3); expunged ones are passed over.
 
+        Many messages go in pieces, so that others have their turn: each is here or there, never both, never nowhere.
         Raises NoSuchMessage when another session is removing one of them right now (to move it twice would double it),
         OverQuota, NoSuchMailbox, Unavailable.
         """
         there = [message for message in messages if not message.expunged]
         if not there:
             return []
-        return await self._move(there, target, [])
+        grow = there[0].folder.owner is not target.owner
+        self._check_room(target, len(there), sum(message.size for message in there) if grow else 0)
+        new: list[Message] = []
+        async for piece in self._in_pieces(there):
+            new.extend(await self._move(piece, target, []))
+        return new
+
+    async def _in_pieces(self, messages: Sequence[Message]) -> AsyncIterator[Sequence[Message]]:
+        """Those that are still there, some at a time; in between others have their turn."""
+        for first in range(0, len(messages), PIECE_MESSAGES_MAX):
+            if first:
+                await self.pause()
+            piece = [message for message in messages[first : first + PIECE_MESSAGES_MAX] if not message.expunged]
+            if piece:
+                yield piece
 
     async def _move(self, there: Sequence[Message], target: Folder, made: Sequence[Folder]) -> list[Message]:
         source = there[0].folder
@@ -313,16 +330,32 @@ class Store(Hierarchy):
     ) -> tuple[list[Message], list[Message]]:
         """Set flags: `mode` is `+`, `-` or `=`. Messages that already had them keep their mod-sequence.
 
+        Many messages go in pieces, so that others have their turn; each piece has a mod-sequence of its own.
+
         Returns (messages now having the flags, messages that failed `unchanged_since`, RFC 7162 section 3.1.3).
         Raises Unavailable.
         """
         done: list[Message] = []
         failed: list[Message] = []
+        async for piece in self._in_pieces(list(messages)):
+            changed = self._decide_flags(folder, piece, mode, flags, unchanged_since, done, failed)
+            if changed:
+                await self._commit_flags(folder, changed)
+        return done, failed
+
+    @staticmethod
+    def _decide_flags(
+        folder: Folder,
+        messages: Sequence[Message],
+        mode: str,
+        flags: frozenset[str],
+        unchanged_since: int | None,
+        done: list[Message],
+        failed: list[Message],
+    ) -> list[tuple[Message, frozenset[str]]]:
         changed: list[tuple[Message, frozenset[str]]] = []
         pending = folder.pending_flags
         for message in messages:
-            if message.expunged:
-                continue
             on_its_way = pending.get(message.uid)
             modseq, old = on_its_way or (message.modseq, message.flags)
             if unchanged_since is not None and modseq > unchanged_since:
@@ -333,9 +366,7 @@ class Store(Hierarchy):
             # What is on its way may still fail: then this one must be told as well, so it goes the same way.
             if new != old or on_its_way is not None:
                 changed.append((message, new))
-        if changed:
-            await self._commit_flags(folder, changed)
-        return done, failed
+        return changed
 
     async def advance_modseq(self, folder: Folder) -> None:
         """Raise HIGHESTMODSEQ, for something about the folder is other (RFC 7162 section 3.2). Raises Unavailable."""
@@ -382,11 +413,15 @@ class Store(Hierarchy):
         """Remove messages for good: the UIDs that this call removed, ascending. Raises Unavailable.
 
         Those that another session is removing right now are removed again, so that this call too returns when they are
-        gone for good.
+        gone for good. Many messages go in pieces, so that others have their turn.
         """
         there = sorted((m for m in messages if not m.expunged and m.folder is folder), key=lambda m: m.uid)
-        if not there:
-            return []
+        removed: list[int] = []
+        async for piece in self._in_pieces(there):
+            removed.extend(await self._expunge(folder, piece))
+        return removed
+
+    async def _expunge(self, folder: Folder, there: Sequence[Message]) -> list[int]:
         record = self._draw_expunge(folder, there)
         removed: list[int] = []
 
@@ -413,16 +448,17 @@ class Store(Hierarchy):
                 folder.owner.size -= message.size
             self._forget(message)
         self._trim_vanished(folder)
-        if len(gone) == 1:
-            index = bisect_left(folder.uids, gone[0].uid)
-            del folder.messages[index]
-            del folder.uids[index]
+        uids = [message.uid for message in gone]
+        first, last = bisect_left(folder.uids, min(uids)), bisect_right(folder.uids, max(uids))
+        if last - first == len(gone):  # side by side, as most are
+            del folder.messages[first:last]
+            del folder.uids[first:last]
         else:
             folder.messages = [message for message in folder.messages if not message.expunged]
             folder.uids = [message.uid for message in folder.messages]
         for listener in folder.listeners:
             listener.expunged(gone)
-        return [message.uid for message in gone]
+        return uids
 
     def _trim_vanished(self, folder: Folder) -> None:
         while len(folder.vanished) > self.settings.vanished_remembered_max:

@@ -788,3 +788,29 @@ async def test_thousands_in_one_change(bench):
     await bench.store.set_flags(alice.inbox, alice.inbox.messages, "+", frozenset({SEEN}))
     await bench.store.expunge(alice.inbox, alice.inbox.messages[::2])
     assert len(alice.inbox.messages) == 2500
+
+
+async def test_large_operations_give_others_their_turn(bench):
+    """STORE, MOVE and EXPUNGE need not be one step (RFC 6851 section 3.3): each message is here or there."""
+    alice = await bench.store.create_mailbox("alice")
+    work = await bench.store.create_folder(alice, "work")
+    store, folder = bench.store, alice.inbox
+    contents = [store.content_of(Plain(b"%d" % n), b"%d" % n) for n in range(2500)]
+    await store.append([(content, [Target(folder)]) for content in contents])
+    turns = []
+
+    async def pause() -> None:
+        turns.append((len(folder.messages), len(work.messages)))
+        await asyncio.sleep(0)
+
+    store.pause = pause
+    done, failed = await store.set_flags(folder, folder.messages, "+", frozenset({"\\Deleted"}))
+    assert (len(done), failed, folder.deleted) == (2500, [], 2500)
+    new = await store.move(folder.messages, work)
+    assert [message.uid for message in new] == work.uids == list(range(1, 2501))
+    assert folder.messages == folder.uids == []
+    assert turns == [(2500, 0), (2500, 0), (1500, 1000), (500, 2000)]
+    gone = work.messages[:1200] + work.messages[1201:]
+    assert await store.expunge(work, gone) == [uid for uid in range(1, 2501) if uid != 1201]
+    assert work.uids == [1201]
+    assert len(turns) == 6
