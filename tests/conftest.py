@@ -65,8 +65,11 @@ def linear() -> Callable[[Callable[[int], object], int], None]:
     """What takes less is taken for so much: the clock and the collector would decide."""
 
     def check(work: Callable[[int], object], size: int) -> None:
-        if seconds(work, size * 4) < least_counted * 9:
+        most = seconds(work, size * 4)
+        if most < least_counted * 9:
             return  # whatever the smaller size takes
+        if most < 9 * max(min(seconds(work, size) for _ in range(3)), least_counted):
+            return
         ratios = []
         for _ in range(3):
             least, most = (min(seconds(work, size * factor) for _ in range(3)) for factor in (1, 4))
