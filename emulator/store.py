@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from protocols.ports import InUse, NoSuchMailbox, NoSuchMessage, OverQuota, PortError, Target, Unavailable
@@ -516,17 +517,25 @@ class Store(Hierarchy):
         self._add_folder(folder)
 
     def _restore_messages(self, loaded: changes.Loaded) -> None:
-        contents, folders = loaded.contents, self.folders_by_id
+        contents = loaded.contents
         self._contents = {content.digest: content for content in contents.values()}
-        for folder_id, uid, modseq, flags, date, zone_minutes, save_date, row in loaded.messages:
-            folder, content = folders[folder_id], contents[row]
-            message = Message(folder, uid, modseq, flags, date, zone_minutes, save_date, content)
-            content.references += 1
-            folder.messages.append(message)
-            folder.uids.append(uid)
-            self._count(message)
-            if folder.owner is None and content.message_id:
-                self._message_ids.setdefault(content.message_id, []).append(message)
+        for folder_id, rows in groupby(loaded.messages, itemgetter(0)):
+            folder = self.folders_by_id[folder_id]
+            messages = folder.messages
+            for _, uid, modseq, flags, date, zone_minutes, save_date, row in rows:
+                content = contents[row]
+                content.references += 1
+                messages.append(Message(folder, uid, modseq, flags, date, zone_minutes, save_date, content))
+            folder.uids.extend([message.uid for message in messages])
+            folder.size = sum([message.content.size for message in messages])
+            folder.unseen = len([message for message in messages if SEEN not in message.flags])
+            folder.deleted = len([message for message in messages if DELETED in message.flags])
+            if folder.owner is not None:
+                folder.owner.size += folder.size
+                continue
+            for message in messages:
+                if message.content.message_id:
+                    self._message_ids.setdefault(message.content.message_id, []).append(message)
         for content in [content for content in contents.values() if content.references == 0]:
             self._contents.pop(content.digest, None)
             self._lazily.append(changes.ContentForgotten(content))

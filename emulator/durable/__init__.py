@@ -10,12 +10,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from emulator.changes import Loaded
 from emulator.config import Settings
 from emulator.store import Store
 
 from .backend import DurableBackend
-from .loading import without_collecting
 
 __all__ = ["DurableBackend", "open_store"]
 
@@ -29,10 +27,5 @@ async def open_store(settings: Settings, *, now: Callable[[], float] = time.time
         return Store(settings, now=now)
     backend = DurableBackend(settings.data, cache_bytes_max=settings.content_cache_bytes_max)
     store = Store(settings, backend, now=now)
-
-    def use(loaded: Loaded) -> None:
-        with without_collecting():
-            store.restore(loaded)
-
-    await asyncio.to_thread(backend.open, use)
+    await asyncio.to_thread(backend.open, store.restore)
     return store

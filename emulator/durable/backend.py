@@ -21,7 +21,7 @@ from protocols.ports import NoSuchMessage, Unavailable
 
 from . import bodies, schema
 from .directory_lock import DirectoryLock
-from .loading import load
+from .loading import load, without_collecting
 from .names import FILE_NAME, SPOOL_NAME, sync_directory
 from .writer import Job, Writer
 
@@ -94,7 +94,8 @@ class DurableBackend:
             self.migrated = schema.migrate(connection, self.path)
             sync_directory(self._directory)
             self._last_row = connection.execute("SELECT coalesce(max(content_id), 0) FROM contents").fetchone()[0]
-            use(load(connection))
+            with without_collecting():
+                use(load(connection))
         except BaseException as error:
             if connection is not None:
                 connection.close()
