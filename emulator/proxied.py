@@ -11,6 +11,8 @@ from typing import Protocol, cast
 
 from protocols.proxy import ProxyProblem, parse
 
+from .admission import Admission
+
 HEADER_SECONDS_MAX = 10.0
 """How long a proxy may take for its header."""
 
@@ -28,14 +30,25 @@ class Proxied(Protocol):
 class Prelude(asyncio.Protocol):
     """Reads the header, then gives its transport to the connection that the front-end makes."""
 
-    def __init__(self, factory: Callable[[], Proxied]) -> None:
+    def __init__(self, factory: Callable[[], Proxied], admission: Admission) -> None:
         self._factory = factory
+        self._admission = admission
+        self._address = "local"
+        self._counted = False
         self._data = bytearray()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self._address = str(peer[0])
+        self._counted = True
+        if self._admission.arrived(self._address) is not None:  # whoever sends headers may read nothing yet
+            self._leave()
+            transport.abort()
+            return
         self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS_MAX, transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -48,8 +61,7 @@ class Prelude(asyncio.Protocol):
             return
         if header is None:
             return
-        if self._timer is not None:
-            self._timer.cancel()
+        self._leave()  # the connection counts by itself, for the peer that the proxy speaks for
         connection = self._factory()
         connection.proxied_header = bytes(self._data[: header.octets])
         if header.address:
@@ -61,10 +73,16 @@ class Prelude(asyncio.Protocol):
             connection.data_received(rest)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._counted:
+            self._counted = False
+            self._admission.left(self._address)
 
 
-def proxied(factory: Callable[[], Proxied]) -> Callable[[], Prelude]:
-    """A protocol factory for a listener behind a proxy."""
-    return lambda: Prelude(factory)
+def proxied(factory: Callable[[], Proxied], admission: Admission) -> Callable[[], Prelude]:
+    """A protocol factory for a listener behind a proxy. Until its header is there a connection is the proxy's."""
+    return lambda: Prelude(factory, admission)

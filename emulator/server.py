@@ -372,7 +372,7 @@ class Server:
             seconds_max = self.settings.tls_handshake_seconds_max
             made = implicit_tls(factory, self.tls_context, seconds_max, self.scheduler.spawn, before, self.admission)
         if self._is_proxied(name):
-            made = proxied(made)
+            made = proxied(made, self.admission)
         if name in self.addresses:  # continue after a pause, or a second start: the port that clients know
             port = self.addresses[name][1]
         loop = asyncio.get_running_loop()

@@ -59,6 +59,28 @@ async def test_a_proxy_that_says_nothing_is_cut_off(server: Server, monkeypatch:
     writer.close()
 
 
+async def test_who_sends_no_header_counts(start_server: Any) -> None:
+    server = await start_server(proxy_protocol=True, connections_max=3)
+    silent = [await asyncio.open_connection(*server.addresses["smtp"]) for _ in range(3)]
+    async with asyncio.timeout(30):
+        while server.admission.count < 3:
+            await asyncio.sleep(0)
+        reader, writer = await asyncio.open_connection(*server.addresses["smtp"])
+        with pytest.raises(ConnectionError):
+            raise ConnectionResetError if await reader.read() == b"" else AssertionError
+        writer.close()
+        silent.pop()[1].close()
+        silent[0][1].write(V1)
+        assert (await silent[0][0].readline()).startswith(b"220")
+        while server.admission.count > 2:
+            await asyncio.sleep(0)
+    for _, each in silent:
+        each.close()
+    async with asyncio.timeout(30):
+        while server.admission.count:
+            await asyncio.sleep(0)
+
+
 async def test_some_servers_only(start_server: Any) -> None:
     server = await start_server(proxy_protocol=True, proxy_protocol_servers=("smtp",))
     reader, writer = await asyncio.open_connection(*server.addresses["pop3"])
