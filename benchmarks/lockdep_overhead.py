@@ -1,8 +1,9 @@
 """What `harness.lockdep` costs where nothing is wrong.
 
 Two figures: nanoseconds added to an uncontended acquire and release, and the run time of lock-heavy programs, watched
-against not watched, all in processor time. Method: the two are measured in turn, `--rounds` times each, in one process;
-the figures are the ratios of the medians and of the least disturbed rounds; the quartiles show the noise.
+against not watched, all in processor time. Method: the two are measured in turn, `--rounds` times each, in one process,
+the garbage collector on and run before each; the figures are the median of the ratios of neighbouring rounds, with its
+quartiles for the noise, and the ratio of the least disturbed rounds.
 
     python benchmarks/lockdep_overhead.py [--rounds 15]
 """
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import email
 import email.policy
+import gc
 import json
 import statistics
 import threading
@@ -145,6 +147,7 @@ async def pairs(count: int, nested: bool) -> float:
 
 
 def timed(program: Callable[[], object]) -> float:
+    gc.collect()
     start = time.process_time()
     program()
     return time.process_time() - start
@@ -176,12 +179,11 @@ def main() -> None:
             with lockdep.watch() as watch:
                 watched.append(timed(program))
             assert watch.findings() == [], watch.text()
-        low, one, high = statistics.quantiles(plain, n=4)
-        two = statistics.median(watched)
+        low, middle, high = statistics.quantiles([two / one - 1 for one, two in zip(plain, watched, strict=True)], n=4)
         least = min(watched) / min(plain) - 1
         print(
-            f"{name:<14} {one * 1e3:7.1f} ms ({low * 1e3:.1f} to {high * 1e3:.1f}) -> {two * 1e3:7.1f} ms watched: "
-            f"{(two / one - 1) * 100:+.1f} % (medians), {least * 100:+.1f} % (least disturbed rounds)"
+            f"{name:<14} {statistics.median(plain) * 1e3:7.1f} ms: {middle * 100:+.1f} % watched "
+            f"({low * 100:+.1f} to {high * 100:+.1f}), {least * 100:+.1f} % (least disturbed rounds)"
         )
 
 

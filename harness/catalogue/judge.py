@@ -31,6 +31,7 @@ from harness.exploration import Actor, Certificate, Verdict, explore
 SECONDS_MAX: Final = 0.4
 PLAIN_SECONDS_MAX: Final = 3.0  # with sockets and timers
 PROCESS_SECONDS_MAX: Final = 8.0
+PATIENCE_SECONDS: Final = 50.0  # for a run that has to end by itself, on however slow a machine
 RUNS: Final = 40
 BLOCKING: Final = frozenset({19, 20, 21})  # these can stop their thread, and with it whoever judges them
 EXECUTIONS_MAX: Final = 20_000
@@ -108,6 +109,8 @@ def hangs(entry: Entry, fixed: bool) -> bool:
         return _in_process(entry, fixed, watched=False) == HANGS
     count = 1 if entry.plain is not None else RUNS
     limit = SECONDS_MAX if entry.plain is None else PLAIN_SECONDS_MAX
+    if fixed or entry.verdict == "N":
+        limit = PATIENCE_SECONDS
     return any(_quietly(_run(entry, fixed, seed), limit) for seed in range(count))
 
 
@@ -157,10 +160,11 @@ def _in_process(entry: Entry, fixed: bool, *, watched: bool) -> int:
     command = [sys.executable, "-m", "harness.catalogue.judge", "--run", str(entry.number)]
     command += (["--fixed"] if fixed else []) + (["--watched"] if watched else [])
     root = str(Path(__file__).parents[2])
+    seconds = PATIENCE_SECONDS if fixed or watched else PROCESS_SECONDS_MAX  # else it is to hang
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
     try:
         done = subprocess.run(  # noqa: S603 - our own module
-            command, env=environment, timeout=PROCESS_SECONDS_MAX, check=False, capture_output=True
+            command, env=environment, timeout=seconds, check=False, capture_output=True
         )
     except subprocess.TimeoutExpired:
         return HANGS

@@ -86,7 +86,10 @@ class WatchedLock:
         if blocks_loop:
             recorder.block_thread(actor)
         try:
-            recorder.begin_wait(actor, "lock", info, bounded=timeout >= 0)
+            if timeout >= 0:
+                recorder.begin_wait(actor, "lock", info, bounded=True)
+            else:
+                recorder.begin_lock_wait(actor, info)
             return self._lock.acquire(True, timeout)  # type: ignore[no-any-return]
         finally:
             actor.waiting = before
