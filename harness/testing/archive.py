@@ -311,11 +311,16 @@ class Archive:
 
     def _copy_of(self, message: Message) -> Entry | None:
         """The entry that this is a copy of: put into several folders by one commit, or copied with its date."""
-        for entry in self._by_digest.get(message.content.digest, ()):
+        alike = self._by_digest.get(message.content.digest)
+        if alike is None:
+            return None
+        copied = message.internal_date != message.save_date
+        for entry in reversed(alike):
+            if not copied and entry.received < message.save_date:
+                return None  # older ones were not put in together with it, and it has no date of theirs
             for other in entry.messages:
                 together = other.save_date == message.save_date and other.folder is not message.folder
-                copied = other.internal_date == message.internal_date != message.save_date
-                if together or copied:
+                if together or (copied and other.internal_date == message.internal_date):
                     return entry
         return None
 

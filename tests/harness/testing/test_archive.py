@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 
+from emulator.content import Content
 from emulator.server import Server
 from harness.workbench import Workbench
 from protocols.ports import Target
@@ -27,6 +29,23 @@ async def test_what_was_there_before_is_taken_in(start_server: StartServer) -> N
     await server.converter.put(b"Subject: early\r\n\r\n", [Target(server.store.mailboxes["alice"].inbox)])
     (entry,) = Workbench.of(server).archive.since()
     assert entry.recipients == ("alice",)
+
+
+async def test_messages_alike_are_told_apart_in_linear_time(
+    workbench: Workbench, linear: Callable[[Callable[[int], object], int], None]
+) -> None:
+    content = Content(b"\0" * 16, 1)
+    folder = SimpleNamespace(folder_id=7, owner=None, name="x")
+    archive = workbench.archive
+
+    def add(count: int) -> None:
+        for uid in range(count):
+            message = SimpleNamespace(folder=folder, uid=uid, content=content, save_date=uid, internal_date=uid)
+            archive._add(message, float(uid))  # type: ignore[arg-type]
+        assert len(archive._by_digest[content.digest]) == count
+        archive.clear()
+
+    linear(add, 300)
 
 
 async def test_waiting_takes_each_once(workbench: Workbench) -> None:
