@@ -29,7 +29,7 @@ def test_the_stored_form_is_salted_and_names_its_parameters():
     assert not verify_password("Secret", one)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_only_the_password_opens(right, wrong):
     stored = hash_password(right, log2_n=4)

@@ -74,7 +74,7 @@ def test_names() -> None:
     assert type_name(0x101F) == "PT_MV_UNICODE"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.datetimes(min_value=datetime(1602, 1, 1)))
 def test_filetime(moment: datetime) -> None:
     aware = moment.replace(tzinfo=UTC)

@@ -38,7 +38,7 @@ PAIRS = st.sampled_from(sorted(VALUES)).flatmap(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PAIRS)
 def test_a_property_is_read_as_written(pair: tuple[Key, Any]) -> None:
     encoded = encode_property(*pair, lambda _: 0x8000)
@@ -48,7 +48,7 @@ def test_a_property_is_read_as_written(pair: tuple[Key, Any]) -> None:
     assert len(encoded) % 4 == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(PAIRS, max_size=6), st.lists(PAIRS, max_size=3), st.booleans())
 def test_messages(properties: list[tuple[Key, Any]], rows: list[tuple[Key, Any]], original: bool) -> None:
     message = inbound(b"Subject: x\r\nTo: a@b\r\n\r\nbody\r\n") if original else PropertyMessage()
@@ -68,7 +68,7 @@ def test_messages(properties: list[tuple[Key, Any]], rows: list[tuple[Key, Any]]
     assert again.modified == message.modified
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=120), st.sampled_from([b"", b"MJP1\1", b"MJP1\2", b"MJP1\3"]))
 def test_damage_is_a_value_error(octets: bytes, prefix: bytes) -> None:
     try:

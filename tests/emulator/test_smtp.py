@@ -412,7 +412,7 @@ CHUNKS = st.lists(VERBS.map(lambda verb: f"{verb}\r\n".encode()) | st.binary(max
 
 
 @given(CHUNKS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_a_peer_says_is_answered_by_replies(chunks: list[bytes]) -> None:
     async def exchange() -> None:
         only = Settings(pop3_port=None, imap_port=None, nntp_port=None, tls=False)

@@ -213,6 +213,6 @@ class DurableStoreMachine(StoreMachine):
 _CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 
 TestMemory = StoreMachine.TestCase
-TestMemory.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=_CHECKS)
+TestMemory.settings = settings(max_examples=40, stateful_step_count=30, suppress_health_check=_CHECKS)
 TestDurable = DurableStoreMachine.TestCase
-TestDurable.settings = settings(max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=_CHECKS)
+TestDurable.settings = settings(max_examples=12, stateful_step_count=25, suppress_health_check=_CHECKS)

@@ -214,7 +214,7 @@ CHUNKS = st.lists(LINES | st.binary(max_size=30), max_size=12)
 
 
 @given(CHUNKS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_a_peer_says_is_answered_by_replies(chunks: list[bytes]) -> None:
     async def exchange() -> None:
         only = Settings(

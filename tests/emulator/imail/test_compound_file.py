@@ -15,7 +15,7 @@ TREES: st.SearchStrategy[Tree] = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TREES)
 def test_a_tree_is_read_as_written(tree: Tree) -> None:
     assert read_compound_file(write_compound_file(tree)) == tree
@@ -30,7 +30,7 @@ def test_large_streams() -> None:
     assert read_compound_file(octets) == tree
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=600), st.integers(0, 2000), st.binary(max_size=8))
 def test_damage_never_raises(tail: bytes, at: int, patch: bytes) -> None:
     octets = bytearray(write_compound_file({"a": b"x" * 100, "b": {"c": b"y" * 5000}}))

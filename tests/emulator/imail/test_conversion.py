@@ -222,7 +222,7 @@ def test_stages() -> None:
     assert message.octets is ORIGINAL
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"Content-Type: multipart/report; boundary=a\r\n\r\n--a\r\n"]))
 def test_arbitrary_octets(octets: bytes, prefix: bytes) -> None:
     message = inbound(prefix + octets)
@@ -235,7 +235,7 @@ def test_arbitrary_octets(octets: bytes, prefix: bytes) -> None:
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXT.map(str.strip), TEXT, st.binary(max_size=100), TEXT)
 def test_arbitrary_properties(subject: str, body: str, data: bytes, name: str) -> None:
     message = PropertyMessage()

@@ -17,7 +17,7 @@ from protocols.mime import transfer
 FILE = MacFile("naïve.txt", b"abc\x90\x90hello" * 30, b"res\x90\x00" * 9, b"TEXT", b"ttxt")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200), st.binary(max_size=100), st.text("aé ", min_size=1, max_size=30))
 def test_binhex(data: bytes, resource: bytes, name: str) -> None:
     file = MacFile(name, data, resource, b"TEXT", b"ttxt")
@@ -34,7 +34,7 @@ def test_appledouble() -> None:
     assert found == MacFile(FILE.name, b"", FILE.resource, FILE.type, FILE.creator)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=120), st.sampled_from([b"", b"\x00\x05\x16\x07\0\2\0\0" + bytes(16) + b"\0\2", b":"]))
 def test_never_raises(octets: bytes, prefix: bytes) -> None:
     read_apple(prefix + octets)

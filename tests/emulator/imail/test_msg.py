@@ -90,7 +90,7 @@ def test_all_types() -> None:
     assert again.properties == message.properties
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=80), st.sampled_from(["__substg1.0_0037001F", "__substg1.0_1003101F", "__nameid_version1.0"]))
 def test_arbitrary_streams(data: bytes, name: str) -> None:
     inner: bytes | dict[str, bytes] = data if name[2] == "s" else {"__substg1.0_00030102": data}

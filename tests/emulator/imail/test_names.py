@@ -14,7 +14,7 @@ from protocols.mime.charsets import decode_text
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=5))
 def test_entry_identifiers(people: list[tuple[str, str]]) -> None:
     entries = [one_off_entry_id(name, email) for name, email in people]
@@ -22,7 +22,7 @@ def test_entry_identifiers(people: list[tuple[str, str]]) -> None:
     assert [read_one_off(entry) for entry in entries] == [(name, "SMTP", email) for name, email in people]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=60))
 def test_arbitrary_entries(octets: bytes) -> None:
     read_one_off(octets)
@@ -46,7 +46,7 @@ def test_code_pages(charset: str, page: int) -> None:
         assert charset_of(page) == charset.lower()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXT, st.sampled_from([20127, 28591, 1252, 932, 936, 949, 50220, 65000, 65001, 20866, 7]))
 def test_text_in_a_code_page(text: str, page: int) -> None:
     charset, octets = encode_text(text, page)

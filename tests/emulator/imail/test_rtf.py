@@ -22,14 +22,14 @@ def test_the_example_of_the_specification() -> None:
     assert crc(EXAMPLE[16:]) == 0xA7C7C5F1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.binary(max_size=400), st.text("abc{}\\par ", max_size=3000).map(str.encode)))
 def test_compression_is_undone(rtf: bytes) -> None:
     assert decompress_rtf(compress_rtf(rtf)) == rtf
     assert decompress_rtf(store_rtf(rtf)) == rtf
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=200))
 def test_arbitrary_octets(octets: bytes) -> None:
     decompress_rtf(octets)
@@ -72,7 +72,7 @@ def test_hostile_rtf_takes_linear_time(unit: bytes, linear: Callable[[Callable[[
     linear(lambda octets: html_from_rtf(rb"{\rtf1\fromhtml1 " + unit * (octets // len(unit))), 40_000)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text("{}\\'uf123 abhtmltag*\n", max_size=120).map(str.encode))
 def test_never_raises(rtf: bytes) -> None:
     html_from_rtf(rb"{\rtf1\fromhtml1 " + rtf)

@@ -76,7 +76,7 @@ def test_damaged_streams_end() -> None:
             message_from_tnef(octets[:cut])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200), st.sampled_from([ts.ATT_MSG_PROPS, ts.ATT_RECIP_TABLE, ts.ATT_ATTACHMENT, ts.ATT_BODY]))
 def test_arbitrary_attributes(data: bytes, identifier: int) -> None:
     level = 2 if identifier == ts.ATT_ATTACHMENT else 1

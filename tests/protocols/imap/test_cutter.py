@@ -67,7 +67,7 @@ def test_literal_minus_bounds_what_comes_unasked() -> None:
     assert cutter.next(buffer, lambda octets: None) == RawCommand(b"b", b"NOOP", ())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.sampled_from(

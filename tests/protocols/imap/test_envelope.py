@@ -60,7 +60,7 @@ def test_empty_things_have_a_structure(octets: bytes) -> None:
         assert make(parse(octets)).startswith(b"(")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.sampled_from(

@@ -144,7 +144,7 @@ class World:
             await self.store.set_flags(self.folder, self.chosen(argument), name, step[2])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(STEPS, PROGRAMS)
 def test_the_index_follows_the_folder(steps: list[Any], program: str) -> None:
     async def play() -> None:

@@ -92,7 +92,7 @@ WORDS = st.sampled_from(
 PIECES = st.lists(st.one_of(st.lists(WORDS, max_size=12).map(b"".join), st.tuples(st.binary(max_size=5))), max_size=4)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PIECES)
 def test_no_arguments_raise_anything_but_refusals(pieces: list[bytes | tuple[bytes]]) -> None:
     for syntax in (append_syntax, fetch_syntax, list_syntax, store_syntax, get_syntax, notify_syntax, search_syntax):

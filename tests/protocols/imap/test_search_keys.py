@@ -65,7 +65,7 @@ MESSAGES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PROGRAMS, MESSAGES)
 def test_a_sieve_decides_as_its_test_does(program: str, drawn: list[Any]) -> None:
     messages = [message(uid, *fields[:3]) for uid, fields in enumerate(drawn, 1)]

@@ -79,7 +79,7 @@ def test_parts_are_decoded_or_refused() -> None:
     assert refusal.value.code == b"UNKNOWN-CTE"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.sampled_from([b"--o\r\n", b"--o--\r\n", b"Content-Type: message/rfc822\r\n\r\n", b"\r\n", b"text\r\n"]),

@@ -94,7 +94,7 @@ def test_ordered_subject() -> None:
     assert finished(by_subject(items, False)) == b"(1 (3)(4))(2)"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abcdef"), st.text("abcdefgh", max_size=4), st.sampled_from(["", "x", "y"])),

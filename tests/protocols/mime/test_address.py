@@ -89,7 +89,7 @@ def test_hostile_values_take_linear_time(unit: bytes, linear: Callable[[Callable
     linear(lambda octets: parse_addresses(unit * (octets // len(unit))), 40_000)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet='a.@<>,:;()[]"\\ \té', max_size=40).map(str.encode))
 def test_never_raises(value: bytes) -> None:
     for address in parse_addresses(value):
@@ -100,7 +100,7 @@ def test_never_raises(value: bytes) -> None:
 NAMES = st.text(st.characters(codec="ascii", categories=["L", "N", "Zs", "P", "S"]), min_size=1, max_size=20)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(NAMES, st.from_regex(r"[a-z. ][a-z.\" ]{0,9}@[a-z]{1,5}\.[a-z]{2}", fullmatch=True))
 def test_formatted_addresses_parse_to_the_same(name: str, email: str) -> None:
     quoted = b'"' + name.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'

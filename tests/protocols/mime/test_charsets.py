@@ -45,7 +45,7 @@ def test_what_is_no_charset(name: str) -> None:
     assert decode_text(b"abc", name) == "abc"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.binary(max_size=60),
     st.one_of(

@@ -49,7 +49,7 @@ def test_parse(value: str, expected: datetime | None) -> None:
         assert parsed.utcoffset() == expected.utcoffset()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.datetimes(min_value=datetime(1901, 1, 1), max_value=datetime(2999, 1, 1)),
     st.integers(-14 * 60, 14 * 60),
@@ -66,7 +66,7 @@ def test_format() -> None:
     assert format_date(datetime(2026, 11, 24, 6, 5, 4, tzinfo=UTC)) == b"Tue, 24 Nov 2026 06:05:04 +0000"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="0123456789 :+-,ABCDJanFeb()T.Z", max_size=40))
 def test_never_raises(value: str) -> None:
     parsed = parse_date(value)

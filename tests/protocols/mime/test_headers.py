@@ -55,7 +55,7 @@ def test_unfold() -> None:
     assert unfold(b" a\r\n b\n\tc\r\n") == b"a b\tc"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="ab: \t\r\n\x00é", max_size=80).map(str.encode))
 def test_nothing_is_lost(octets: bytes) -> None:
     headers = block(octets)

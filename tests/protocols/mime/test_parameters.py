@@ -87,7 +87,7 @@ def test_strip_comments(value: bytes, expected: bytes) -> None:
     assert strip_comments(value) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=150).map(lambda text: text.strip()))
 def test_encode_then_decode(text: str) -> None:
     pieces = encode_parameter("filename", text)
@@ -95,7 +95,7 @@ def test_encode_then_decode(text: str) -> None:
     assert decode(b"; " + b";\r\n ".join(pieces)) == {"filename": text}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="ab*0'%=;\"\\() \té", max_size=60).map(str.encode))
 def test_never_raises(value: bytes) -> None:
     decode(value)

@@ -357,14 +357,14 @@ ATOMS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(ATOMS, max_size=40).map(b"".join))
 def test_any_mixture_keeps_the_invariants(octets: bytes) -> None:
     check_invariants(octets, parse(octets))
     check_invariants(octets, parse(octets, MimeLimits(depth_max=2, parts_max=4, header_fields_max=2)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=400))
 def test_arbitrary_octets(octets: bytes) -> None:
     root = parse(octets)

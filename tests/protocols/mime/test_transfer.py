@@ -51,7 +51,7 @@ def test_quoted_printable(octets: bytes, expected: bytes) -> None:
     assert transfer.decode_quoted_printable(octets) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400))
 def test_encoders_are_undone(octets: bytes) -> None:
     encoded = transfer.encode_base64(octets)
@@ -69,7 +69,7 @@ def test_encoders_are_undone(octets: bytes) -> None:
         assert transfer.decode(encoded, "x-uuencode") == octets
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="aé= \t.\n", max_size=200).map(lambda text: text.replace("\n", "\r\n").encode()))
 def test_quoted_printable_text(octets: bytes) -> None:
     encoded = transfer.encode_quoted_printable(octets)
@@ -104,7 +104,7 @@ def yenc(data: bytes, name: str = "a b.bin") -> bytes:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=600))
 def test_yenc(data: bytes) -> None:
     body = b"hello\r\n" + yenc(data) + b"bye\r\n"
@@ -116,7 +116,7 @@ def test_yenc(data: bytes) -> None:
     assert body[file.end :] == b"bye\r\n"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.binary(max_size=200),
     st.sampled_from(["base64", "quoted-printable", "x-uuencode", "x-yenc", "7bit", "nonsense"]),

@@ -47,7 +47,7 @@ def test_decode(value: bytes, expected: str) -> None:
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXT.map(str.strip), st.integers(0, 60))
 def test_encode_then_decode(text: str, used: int) -> None:
     encoded = encode_words(text, used)
@@ -59,7 +59,7 @@ def test_encode_then_decode(text: str, used: int) -> None:
         assert line.strip() or not text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet='ab  =?_é"\\(', max_size=120).map(str.strip))
 def test_phrases(text: str) -> None:
     assert decode_words(encode_phrase(text).strip(b'"').replace(b'\\"', b'"').replace(b"\\\\", b"\\")) == text or (
@@ -85,7 +85,7 @@ def test_hostile_values_take_linear_time(unit: bytes, linear: Callable[[Callable
     linear(lambda octets: decode_words(unit * (octets // len(unit))), 50_000)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="=?bq utf-8*_aé", max_size=80).map(str.encode))
 def test_never_raises(value: bytes) -> None:
     decode_words(value)

@@ -115,7 +115,7 @@ BLOCKS = st.sampled_from((b".\r\n", b"From: a@b\r\nSubject: x\r\nNewsgroups: mis
 
 
 @given(st.lists(LINES | BLOCKS | st.binary(max_size=30), max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_a_peer_says_is_answered_by_replies(chunks: list[bytes]) -> None:
     async def exchange() -> None:
         only = Settings(groups=("misc.test",), smtp_port=None, imap_port=None, pop3_port=None, tls=False)
