@@ -55,18 +55,24 @@ def find_files(root: Part, layout: Layout, plain: PlainBody) -> TextWithFiles | 
     if layout.body("plain") != [root] or layout.attachments:
         return None
     octets = plain.octets()
-    found: list[TextFile] = []
+    candidates: list[TextFile] = []
     if b"begin" in octets:
-        found += [TextFile(octets, file, yenc=False) for file in transfer.find_uuencoded(octets, files_max=FILES_MAX)]
-    if not found and b"=ybegin " in octets:
-        found += [TextFile(octets, file, yenc=True) for file in transfer.find_yenc(octets, files_max=FILES_MAX)]
-    if not found:
-        return None
+        files = transfer.find_uuencoded(octets, files_max=FILES_MAX)
+        candidates += [TextFile(octets, file, yenc=False) for file in files]
+    if b"=ybegin " in octets:
+        candidates += [TextFile(octets, file, yenc=True) for file in transfer.find_yenc(octets, files_max=FILES_MAX)]
+    candidates.sort(key=lambda item: item.file.start)
+    found: list[TextFile] = []
     kept: list[bytes] = []
     position = 0
-    for item in found:
+    for item in candidates[:FILES_MAX]:
+        if item.file.start < position:
+            continue  # inside another: what looks like one kind may stand in the data of the other
+        found.append(item)
         kept.append(octets[position : item.file.start])
         position = item.file.end
+    if not found:
+        return None
     kept.append(octets[position:])
     return TextWithFiles(crlf(decode_text(b"".join(kept), root.params.get("charset", ""))), found)
 

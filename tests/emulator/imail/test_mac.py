@@ -82,3 +82,18 @@ def test_uuencoded_text() -> None:
     again = inbound(outbound(message))
     assert again[PR_BODY] == "before\r\nafter\r\n"
     assert [(row.name, row.data) for row in again.attachments] == [("a b.bin", b"data" * 30)]
+
+
+YENC = b"=ybegin line=128 size=3 name=y.bin\r\n\x8b\x8c\x8d\r\n=yend size=3\r\n"
+
+
+def test_both_kinds_in_one_text() -> None:
+    message = inbound(b"Subject: files\r\n\r\n" + transfer.encode_uuencoded(b"one", "u.bin") + b"between\r\n" + YENC)
+    assert message[PR_BODY] == "between\r\n"
+    assert [(row.name, row.data) for row in message.attachments] == [("u.bin", b"one"), ("y.bin", b"abc")]
+
+
+def test_one_kind_inside_the_other_is_its_data() -> None:
+    head, data, tail = YENC.splitlines(keepends=True)
+    message = inbound(b"Subject: files\r\n\r\n" + head + transfer.encode_uuencoded(b"one", "u.bin") + data + tail)
+    assert [row.name for row in message.attachments] == ["y.bin"]
