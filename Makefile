@@ -4,7 +4,6 @@ VENV ?= .venv
 EXTRAS ?= dev
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-export PYTHONASYNCIODEBUG ?= 0
 
 .PHONY: demo test examples fuzz lint format types architecture check crash benchmarks clean
 
