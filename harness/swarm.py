@@ -50,6 +50,8 @@ REPEAT_SECONDS = 1.0
 RECONNECT_SECONDS = 0.5
 GONE_SECONDS = 5.0
 """An agent that is away for so long is dead."""
+PUBLISH_SECONDS_MAX = 2.0
+"""How long the broker may take to acknowledge: an agent that waits for one that is gone must be back before it is dead."""
 BROKER_AWAY_SECONDS_MAX = 120.0
 RUNS_REMEMBERED_MAX = 100
 
@@ -307,10 +309,14 @@ class Agent:
                 return
             state = {"state": "busy", "run": self._busy_with} if self._busy_with else {"state": "idle"}
             try:
-                await client.publish(f"{prefix}/agents/{self.name}", json.dumps(state), qos=1, retain=True)
+                await client.publish(
+                    f"{prefix}/agents/{self.name}", json.dumps(state), qos=1, retain=True, timeout=PUBLISH_SECONDS_MAX
+                )
                 while self._unsent:
                     run = self._unsent[0]
-                    await client.publish(f"{prefix}/swarm/{run}/result", self._results[run], qos=1)
+                    await client.publish(
+                        f"{prefix}/swarm/{run}/result", self._results[run], qos=1, timeout=PUBLISH_SECONDS_MAX
+                    )
                     self._unsent.pop(0)
             except MqttError:
                 pass
@@ -341,7 +347,9 @@ class Agent:
             self._plans = {plan.run: (plan, agents.index(self.name))}
         except (TypeError, KeyError, SettingsError) as problem:
             answer["problem"] = str(problem)
-        await client.publish(f"{self._broker.prefix}/swarm/{run}/ready", json.dumps(answer), qos=1)
+        await client.publish(
+            f"{self._broker.prefix}/swarm/{run}/ready", json.dumps(answer), qos=1, timeout=PUBLISH_SECONDS_MAX
+        )
 
     async def _carry_out(self, plan: Plan, number: int) -> None:
         """Beside the connection, which may end meanwhile."""
@@ -440,7 +448,12 @@ class Swarm:
                     await self._connected.wait()
                     assert self._client is not None
                     try:
-                        await self._client.publish(f"{self._broker.prefix}/swarm/{self.plan.run}/{what}", text, qos=1)
+                        await self._client.publish(
+                            f"{self._broker.prefix}/swarm/{self.plan.run}/{what}",
+                            text,
+                            qos=1,
+                            timeout=PUBLISH_SECONDS_MAX,
+                        )
                     except MqttError:
                         await asyncio.sleep(RECONNECT_SECONDS)
                     else:
