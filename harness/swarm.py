@@ -51,7 +51,7 @@ RECONNECT_SECONDS = 0.5
 GONE_SECONDS = 5.0
 """An agent that is away for so long is dead."""
 PUBLISH_SECONDS_MAX = 2.0
-"""How long the broker may take to acknowledge: an agent that waits for one that is gone must be back before it is dead."""
+"""How long the broker may take to acknowledge: an agent that waits for one that went must be back before it is dead."""
 BROKER_AWAY_SECONDS_MAX = 120.0
 RUNS_REMEMBERED_MAX = 100
 
