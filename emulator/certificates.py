@@ -157,6 +157,9 @@ def _server_context(version_min: str) -> ssl.SSLContext:
     if version_min < "1.2":  # they sign with SHA-1, which OpenSSL does at its lowest level of security only
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
     context.verify_mode = ssl.CERT_NONE
+    # Tickets come while clients begin to write: those that read in a thread of their own (imaplib2) may hang then, as
+    # Python before 3.13 does not guard a connection that two threads use. Nobody resumes a session with a test server.
+    context.num_tickets = 0
     return context
 
 

@@ -138,3 +138,7 @@ def test_default_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert certificates.default_directory() == tmp_path / "mailjam"
     monkeypatch.delenv("XDG_DATA_HOME")
     assert certificates.default_directory().name == "mailjam"
+
+
+def test_no_tickets_come_while_a_client_begins_to_write() -> None:
+    assert certificates.authority(None).server_context(("localhost",)).num_tickets == 0
