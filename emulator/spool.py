@@ -34,6 +34,7 @@ from .config import SettingsError
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NAME_CHARACTERS = 8
+SPOOL_NAME = "Imcdata"
 IN, OUT, BAD, MTS_IN, MTS_OUT = "In", "Out", "BAD", "MtsIn", "MtsOut"
 FOLDERS = (IN, OUT, BAD, MTS_IN, MTS_OUT)
 THREADS = 8
@@ -232,7 +233,7 @@ class DiskSpool:
     durable = True
 
     def __init__(self, directory: Path, draw: Callable[[], str] | None = None) -> None:
-        self._root = directory / "Imcdata"
+        self._root = directory / SPOOL_NAME
         self._folders = {folder: self._root / folder for folder in FOLDERS}
         self.draw = draw or spool_names()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mailjam-spool")

@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from emulator.durable.check import check_directory
+from emulator.spool import BAD, IN, SPOOL_NAME
 
 from .clients import Client, ImapClient, NntpClient, Refused, SmtpClient
 from .crash_model import DeliveryModel, FolderModel, Found
@@ -342,14 +343,14 @@ class Crash:
         await asyncio.to_thread(_mount, self.directory.parent, 64 * FULL_DISK_OCTETS, again=True)
 
     async def _drained(self) -> None:
-        spool = self.directory / "Imcdata" / "In"
+        spool = self.directory / SPOOL_NAME / IN
         deadline = time.monotonic() + DRAIN_SECONDS_MAX
         while any(spool.iterdir()):
             if time.monotonic() > deadline:
                 self.wrong.append(f"{len(list(spool.iterdir()))} messages are still in In after {DRAIN_SECONDS_MAX} s")
                 return
             await asyncio.sleep(0.01)
-        bad = list((self.directory / "Imcdata" / "BAD").iterdir())
+        bad = list((self.directory / SPOOL_NAME / BAD).iterdir())
         if bad:
             self.wrong.append(f"{len(bad)} messages are in BAD")
 

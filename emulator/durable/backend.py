@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from emulator.changes import Appended, Change, Done, Loaded, Settle
 from emulator.config import SettingsError
+from emulator.spool import SPOOL_NAME, sync_folder
 from protocols.ports import NoSuchMessage, Unavailable
 
 from . import bodies, schema
 from .directory_lock import DirectoryLock
 from .loading import load, without_collecting
-from .names import FILE_NAME, SPOOL_NAME, sync_directory
+from .names import FILE_NAME
 from .writer import Job, Writer
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class DurableBackend:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # mail is for its owner only
             connection = schema.connect(self.path)
             self.migrated = schema.migrate(connection, self.path)
-            sync_directory(self._directory)
+            sync_folder(self._directory)
             self._last_row = connection.execute("SELECT coalesce(max(content_id), 0) FROM contents").fetchone()[0]
             with without_collecting():
                 use(load(connection))

@@ -15,7 +15,7 @@ from typing import Any
 
 from emulator.config import SettingsError
 from emulator.content import digest_of
-from emulator.spool import BAD, FOLDERS, IN, is_spool_name, unpack
+from emulator.spool import BAD, FOLDERS, IN, SPOOL_NAME, is_spool_name, unpack
 
 from . import bodies, schema
 from .directory_lock import DirectoryLock
@@ -260,7 +260,7 @@ def _examine_bodies(connection: sqlite3.Connection) -> Iterator[Problem]:
 def _examine_spool(directory: Path, connection: sqlite3.Connection, report: Report) -> None:
     done = {name for (name,) in connection.execute("SELECT name FROM spool_done")}
     for folder in FOLDERS:
-        path = directory / "Imcdata" / folder
+        path = directory / SPOOL_NAME / folder
         names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
         report.counts[f"messages in {folder}"] = sum(map(is_spool_name, names))
         if folder == IN:

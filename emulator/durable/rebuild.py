@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from emulator.spool import sync_folder
+
 from . import schema
-from .names import FILE_NAME, sync_directory
+from .names import FILE_NAME
 
 COLUMN_TYPES: dict[str, tuple[str, ...]] = {
     "meta": ("text", "integer"),
@@ -81,7 +83,7 @@ def rebuild(directory: Path, connection: sqlite3.Connection | None, say: Callabl
         if was.exists():
             was.replace(directory / f"{damaged.name}{suffix}")
     fresh.replace(path)
-    sync_directory(directory)
+    sync_folder(directory)
     say(
         f"the file was damaged: {counts['messages']} messages and {counts['bodies']} bodies were read from it"
         f" into a new one; the old one is {damaged.name}"

@@ -15,11 +15,11 @@ from typing import Any
 
 from emulator.config import SettingsError
 from emulator.content import digest_of
-from emulator.spool import BAD
+from emulator.spool import BAD, SPOOL_NAME, sync_folder
 
 from . import bodies, schema
 from .check import Problem, Report, examine, lock_of, open_store_file
-from .names import FILE_NAME, sync_directory
+from .names import FILE_NAME
 from .rebuild import rebuild
 
 LOST_AND_FOUND = "lost+found"
@@ -322,8 +322,8 @@ class Repair:
 
     def _spool_file_damaged(self, problem: Problem) -> None:
         folder, name = map(str, problem.keys)
-        spool = self._directory / "Imcdata"
+        spool = self._directory / SPOOL_NAME
         (spool / BAD).mkdir(exist_ok=True)
         (spool / folder / name).replace(spool / BAD / name)
-        sync_directory(spool / BAD)
+        sync_folder(spool / BAD)
         self._say(f"spool file {folder}/{name} is in {BAD} now")
